@@ -1,0 +1,1 @@
+"""Environments of purepg, each usable without it."""
