@@ -1,0 +1,175 @@
+"""Environments by name: a spec hashes by value, the environment object it stands for is made once.
+
+gymnax makes unequal objects for equal names, so an environment cannot be a static argument of a jitted function. A
+spec can: two equal specs compile once, and `resolve` gives both the same object.
+
+A name is a gymnax id ("CartPole-v1"; those registered at run time and the ones of `envs` included) or
+"module:Class" for any gymnax `Environment` that can be imported.
+"""
+
+import functools
+import importlib
+import pathlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from purepg.errors import InvalidInput
+
+Environment = Any  # a gymnax 1.x Environment
+
+# Mean return over 100 games from which the field calls the task solved; tasks without an agreed one are missing.
+SOLVED_AT = {
+    "CartPole-v1": 475.0,
+    "Acrobot-v1": -100.0,
+    "MountainCar-v0": -110.0,
+    "MountainCarContinuous-v0": 90.0,
+    "Catch-bsuite": 0.9,
+}
+
+
+@dataclass(frozen=True)
+class EnvironmentSpec:
+    """An environment by name and constructor arguments; hashes and compares by value."""
+
+    name: str
+    """gymnax id or module:Class."""
+    arguments: tuple[tuple[str, Any], ...] = ()
+    """Keyword arguments of the constructor, as sorted pairs of name and hashable value."""
+
+
+class Inputs(NamedTuple):
+    """What a network sees."""
+
+    shape: tuple[int, ...]  # of one observation
+    num_categories: int | None  # where observations are integers 0 … num_categories − 1
+
+
+def environment(name: str, **arguments: Any) -> EnvironmentSpec:
+    """The spec of an environment; arrays and lists among the arguments become nested tuples, to hash by value."""
+    return EnvironmentSpec(name, tuple(sorted((k, _freeze(v)) for k, v in arguments.items())))
+
+
+@functools.cache
+def resolve(spec: EnvironmentSpec) -> Environment:
+    """The environment a spec stands for, the same object every time.
+
+    Raises:
+      InvalidInput: there is no environment of this name, or its constructor refuses the arguments.
+    """
+    make = _factory(spec.name)
+    try:
+        env = make(**dict(spec.arguments))
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"environment {spec.name!r} cannot be made: {error}") from error
+    missing = [a for a in ("reset_env", "step_env", "is_truncated", "default_params") if not hasattr(env, a)]
+    if missing:
+        raise InvalidInput(f"{spec.name!r} is not a gymnax 1.x Environment: it lacks {', '.join(missing)}")
+    return env
+
+
+def names() -> list[str]:
+    """Every id that can be given: gymnax's own, those registered at run time, those of `envs`."""
+    _register_ours()
+    import gymnax
+
+    return list(gymnax.registered_envs)
+
+
+def parameters(spec: EnvironmentSpec, params: Any) -> Any:
+    """The environment's parameters: those given, or its defaults where `params` is None."""
+    return resolve(spec).default_params if params is None else params
+
+
+def time_limit(spec: EnvironmentSpec) -> int:
+    """Steps after which the environment cuts an episode, by its default parameters."""
+    return int(resolve(spec).default_params.max_steps_in_episode)
+
+
+def inputs(spec: EnvironmentSpec) -> Inputs:
+    """What observations look like. The shape is read off a reset: some environments leave their declared space."""
+    env = resolve(spec)
+    observation, _ = jax.eval_shape(env.reset_env, jax.random.key(0), env.default_params)
+    if not hasattr(observation, "shape"):
+        raise InvalidInput(f"{spec.name!r} observes a structure of arrays; only single arrays are supported")
+    space = env.observation_space(env.default_params)
+    num_categories = int(space.n) if type(space).__name__ == "Discrete" else None
+    return Inputs(observation.shape, num_categories)
+
+
+def num_actions(spec: EnvironmentSpec) -> int:
+    """The number of actions.
+
+    Raises:
+      InvalidInput: the actions are not finite in number.
+    """
+    env = resolve(spec)
+    space = env.action_space(env.default_params)
+    if type(space).__name__ != "Discrete":
+        raise InvalidInput(
+            f"{spec.name!r} has actions {space}: a softmax policy needs a finite set (Discrete) of them"
+        )
+    return int(space.n)
+
+
+def _factory(name: str) -> Callable[..., Environment]:
+    if ":" in name:
+        return import_object(name)
+    import gymnax
+    from gymnax import registration
+
+    if name not in gymnax.registered_envs:
+        shadow = _register_ours()
+        if name not in gymnax.registered_envs:
+            close = closest(name, gymnax.registered_envs)
+            raise InvalidInput(
+                f"unknown environment {name!r}{close}; `purepg list` shows all, module:Class names your own{shadow}"
+            )
+    return functools.partial(_make, registration, name)
+
+
+def _make(registration, name, **arguments):
+    return registration.make(name, **arguments)[0]
+
+
+def _register_ours() -> str:
+    """Registers `envs` with gymnax; where another package of that name shadows ours, a note that says so."""
+    import envs
+
+    ours = pathlib.Path(__file__).resolve().parent.parent / "envs"
+    found = pathlib.Path(next(iter(envs.__path__), "")).resolve()
+    if found != ours:
+        return f" (purepg's own environments are missing: another package `envs` in {found} shadows them)"
+    envs.register()
+    return ""
+
+
+def import_object(path: str) -> Any:
+    """The object named "module:name".
+
+    Raises:
+      InvalidInput: there is no such module or name.
+    """
+    module, _, name = path.partition(":")
+    try:
+        return functools.reduce(getattr, name.split("."), importlib.import_module(module))
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InvalidInput(f"cannot import {path!r} (expected module:name): {error}") from error
+
+
+def closest(name: str, known: Any) -> str:
+    """The words ", did you mean …?" or nothing."""
+    import difflib
+
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f", did you mean {matches[0]!r}?" if matches else ""
+
+
+def _freeze(value: Any) -> Any:
+    if isinstance(value, np.ndarray | jax.Array | jnp.ndarray):
+        value = np.asarray(value).tolist()
+    return tuple(_freeze(v) for v in value) if isinstance(value, list | tuple) else value

@@ -1,0 +1,45 @@
+"""What an estimator is: rows of experience in, an estimate of ∇J out."""
+
+from typing import Any, NamedTuple, Protocol
+
+import jax
+
+from purepg.hyperparams import Hyperparams
+from purepg.metrics import Metrics
+from purepg.networks import Params
+from purepg.task import Task
+
+
+class Estimate(NamedTuple):
+    """Ascent directions in the shape of the parameters.
+
+    Whichever of the two gradients a caller leaves unused costs nothing under `jit`: XLA drops what it needs.
+    """
+
+    policy_gradient: Params  # the estimate of ∇J alone: what diagnostics measure
+    gradient: Params  # what an update follows: ∇J and the other terms, the entropy bonus among them
+    state: Any  # the estimator's next state
+    metrics: Metrics
+
+    @property
+    def other_gradient(self) -> Params:
+        """What `gradient` adds to `policy_gradient`."""
+        return jax.tree.map(lambda g, p: g - p, self.gradient, self.policy_gradient)
+
+
+class Estimator(Protocol):
+    """Static record: hashes by value, holds no arrays."""
+
+    def check(self, task: Task) -> None:
+        """Raises `InvalidInput` where this estimator cannot be right for the task."""
+        ...
+
+    def init(self, task: Task, hyper: Hyperparams, params: Params, key: jax.Array) -> Any:
+        """The estimator's own state: running games, averages, a critic."""
+        ...
+
+    def estimate(
+        self, task: Task, hyper: Hyperparams, params: Params, state: Any, key: jax.Array
+    ) -> Estimate:
+        """Collects experience with the policy of `params` and estimates the gradient there."""
+        ...

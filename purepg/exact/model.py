@@ -1,0 +1,107 @@
+"""A finite Markov decision process, the chain that a policy makes of it, and where that chain ends.
+
+    P(s'|s, a) [S, A, S],   r(s, a) = Σ_s' P(s'|s, a) r(s, a, s')
+    P_π(s'|s) = Σ_a π(a|s) P(s'|s, a),   r_π(s) = Σ_a π(a|s) r(s, a)
+
+An episode ends in two ways: in a terminal state, which is absorbing under every action and pays nothing, or
+with the probability that a row of P lacks to sum to 1. At γ = 1 a chain may also stop mattering: a state is
+*earning* while some reward can still come, and a chain that has left the earning states is as good as ended.
+
+Which states these are is a question about graphs (what can be reached over edges of positive probability),
+answered here without arithmetic; no gradient flows through the answers.
+
+Reference: Puterman (1994), Markov Decision Processes, section 7.1 and appendix A.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+Array = jax.Array | np.ndarray  # as callers may give it
+ROUNDING = 1e-6  # a probability that misses 1 by no more than this is 1, written in float32
+
+
+class Model(NamedTuple):
+    """A finite Markov decision process."""
+
+    transition: jax.Array  # [S, A, S]
+    reward: jax.Array  # [S, A], expected over the next state
+    leaks: jax.Array  # [S, A] bool: the action may end the episode here and now
+    terminal: jax.Array  # [S] bool
+
+
+class Chain(NamedTuple):
+    """What a policy makes of a model."""
+
+    transition: jax.Array  # [S, S]
+    reward: jax.Array  # [S]
+    edges: jax.Array  # [S, S] bool: the positive transitions
+    leaks: jax.Array  # [S] bool: the episode may end here and now
+    pays: jax.Array  # [S] bool: some action that is taken here has a reward
+
+
+def make_model(transition: Array, reward: Array | None) -> Model:
+    """From transition [S, A, S] and reward [S, A] or [S, A, S]; None: no reward anywhere."""
+    transition = jnp.asarray(transition)
+    reward = jnp.zeros_like(transition[:, :, 0]) if reward is None else jnp.asarray(reward)
+    if reward.ndim == 3:
+        reward = (transition * reward).sum(2)
+    total = transition.sum(2)  # [S, A]
+    stays = jnp.diagonal(transition, axis1=0, axis2=2).T  # [S, A]
+    absorbing = (stays >= 1 - ROUNDING) & (stays == total)
+    return Model(
+        transition=transition,
+        reward=reward,
+        leaks=total < 1 - ROUNDING,
+        terminal=(absorbing & (reward == 0)).all(1),
+    )
+
+
+def policy_probabilities(model: Model, policy: Array) -> jax.Array:
+    """[S, A] from probabilities [S, A] or actions [S]."""
+    if policy.ndim == 2:
+        return jnp.asarray(policy)
+    return jax.nn.one_hot(policy, model.reward.shape[1], dtype=model.reward.dtype)
+
+
+def follow(model: Model, policy: jax.Array) -> Chain:
+    """The chain of policy [S, A]."""
+    taken = policy > 0
+    transition = jnp.einsum("sa,sat->st", policy, model.transition)
+    return Chain(
+        transition=transition,
+        reward=(policy * model.reward).sum(1),
+        edges=transition > 0,
+        leaks=(taken & model.leaks).any(1),
+        pays=(taken & (model.reward != 0)).any(1),
+    )
+
+
+def can_reach(edges: jax.Array, target: jax.Array) -> jax.Array:
+    """[S] bool: from which states a path over edges [S, S] (none is a path too) leads to target [S]."""
+
+    def spread(state):
+        reached, _ = state
+        further = reached | (edges & reached[None, :]).any(1)
+        return further, (further != reached).any()
+
+    return lax.while_loop(lambda state: state[1], spread, (target, target.any()))[0]
+
+
+def earning(chain: Chain) -> jax.Array:
+    """[S] bool: the states from which some reward can still come."""
+    return can_reach(chain.edges, chain.pays)
+
+
+def transient(chain: Chain, counted: jax.Array) -> jax.Array:
+    """[S] bool: the counted [S] states from which the chain can leave the counted states, or end.
+
+    In a finite chain such a state is visited finitely often; from the other counted states one goes round
+    for ever.
+    """
+    inside = chain.edges & counted[:, None] & counted[None, :]
+    exits = counted & (chain.leaks | (chain.edges & ~counted[None, :]).any(1))
+    return can_reach(inside, exits)

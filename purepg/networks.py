@@ -1,0 +1,157 @@
+"""Networks: observation → outputs, as frozen records of their sizes.
+
+A network has two pure functions, `init(key, inputs, num_outputs) → params` and
+`apply(params, observation, inputs, num_outputs) → [..., num_outputs]`, and hashes by value. Integer observations enter
+as one-hot vectors, everything else flattened and in float32.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from purepg.environments import Inputs, import_object
+from purepg.errors import InvalidInput
+
+Params = Any  # a pytree of arrays
+
+_ACTIVATIONS = {"tanh": jnp.tanh, "relu": nn.relu, "gelu": nn.gelu, "silu": nn.silu, "elu": nn.elu}
+
+
+class Network(Protocol):
+    """Observation → outputs."""
+
+    def init(self, key: jax.Array, inputs: Inputs, num_outputs: int) -> Params: ...
+
+    def apply(
+        self, params: Params, observation: jax.Array, inputs: Inputs, num_outputs: int
+    ) -> jax.Array: ...
+
+
+@dataclass(frozen=True)
+class MLP:
+    """A multilayer perceptron on the flattened observation."""
+
+    hidden: tuple[int, ...] = (64, 64)
+    """Sizes of the hidden layers; none of them makes a linear map."""
+    activation: Literal["tanh", "relu", "gelu", "silu", "elu"] = "tanh"
+    """After each hidden layer."""
+    initializer: Literal["lecun_normal", "he_normal", "glorot_uniform", "orthogonal"] = "lecun_normal"
+    """Of the weights; biases start at 0."""
+    output_scale: float = 0.01
+    """Factor on the last layer's initial weights; a small one starts near the uniform policy."""
+
+    def __post_init__(self):
+        if any(size < 1 for size in self.hidden):
+            raise InvalidInput(f"hidden = {self.hidden}: every layer needs a size of at least 1")
+        _choose("activation", self.activation, _ACTIVATIONS)
+        _choose("initializer", self.initializer, _INITIALIZERS)
+
+    def init(self, key: jax.Array, inputs: Inputs, num_outputs: int) -> Params:
+        example = jnp.zeros((1, *inputs.shape), jnp.float32 if inputs.num_categories is None else jnp.int32)
+        return self._module(num_outputs).init(key, encode(example, inputs))["params"]
+
+    def apply(self, params: Params, observation: jax.Array, inputs: Inputs, num_outputs: int) -> jax.Array:
+        return self._module(num_outputs).apply({"params": params}, encode(observation, inputs))  # pyright: ignore
+
+    def _module(self, num_outputs: int) -> nn.Module:
+        weights = _INITIALIZERS[self.initializer]
+
+        def last_weights(*arguments):
+            return self.output_scale * weights(*arguments)
+
+        layers = []
+        for size in self.hidden:
+            layers += [nn.Dense(size, kernel_init=weights), _ACTIVATIONS[self.activation]]
+        return nn.Sequential([*layers, nn.Dense(num_outputs, kernel_init=last_weights)])
+
+
+@dataclass(frozen=True)
+class Table:
+    """One row of outputs for each of finitely many observations."""
+
+    initial: tuple[tuple[float, ...], ...] = ()
+    """Initial outputs [observations, outputs]; a single row stands for all, none for zeros."""
+
+    def init(self, key: jax.Array, inputs: Inputs, num_outputs: int) -> Params:
+        if inputs.num_categories is None:
+            raise InvalidInput(
+                f"a table needs integer observations, these have shape {inputs.shape}: use an MLP"
+            )
+        shape = inputs.num_categories, num_outputs
+        initial = jnp.asarray(self.initial or 0.0, jnp.float32)
+        if initial.ndim and (initial.shape[0] not in (1, shape[0]) or initial.shape[1:] != shape[1:]):
+            raise InvalidInput(f"the table's initial values have shape {initial.shape}, expected {shape}")
+        return {"table": jnp.broadcast_to(initial.reshape(initial.shape or (1, 1)), shape)}
+
+    def apply(self, params: Params, observation: jax.Array, inputs: Inputs, num_outputs: int) -> jax.Array:
+        return encode(observation, inputs) @ params["table"]
+
+
+@dataclass(frozen=True)
+class Functions:
+    """Your own pair of pure functions in place of ours, on observations as the environment gives them.
+
+    Either the functions themselves or "module:name". Equal functions compile once: name them at module level, a
+    lambda made anew compiles anew.
+    """
+
+    init_function: Callable[..., Params] | str
+    """(key, observation) → params."""
+    apply_function: Callable[..., jax.Array] | str
+    """(params, observation [B, ...]) → outputs [B, num_outputs]."""
+
+    def init(self, key: jax.Array, inputs: Inputs, num_outputs: int) -> Params:
+        dtype = jnp.float32 if inputs.num_categories is None else jnp.int32
+        return _function(self.init_function)(key, jnp.zeros(inputs.shape, dtype))
+
+    def apply(self, params: Params, observation: jax.Array, inputs: Inputs, num_outputs: int) -> jax.Array:
+        batch = observation.shape[: observation.ndim - len(inputs.shape)]
+        outputs = _function(self.apply_function)(params, observation)
+        if outputs.shape != (*batch, num_outputs):
+            raise InvalidInput(
+                f"your apply function gave shape {outputs.shape} for observations {observation.shape}, "
+                f"expected {(*batch, num_outputs)}"
+            )
+        return outputs
+
+
+def encode(observation: jax.Array, inputs: Inputs) -> jax.Array:
+    """Observations `[..., *shape]` as vectors `[..., O]` in float32."""
+    batch = observation.shape[: observation.ndim - len(inputs.shape)]
+    if inputs.num_categories is not None:
+        observation = jax.nn.one_hot(observation, inputs.num_categories)
+    return observation.astype(jnp.float32).reshape((*batch, -1))
+
+
+# QR of a batch of matrices can deadlock XLA's CPU backend: one matrix at a time, also under a caller's vmap.
+@jax.custom_batching.sequential_vmap
+def _normal_to_orthogonal(matrix):
+    q, r = jnp.linalg.qr(matrix)
+    return q * jnp.sign(jnp.diagonal(r))[None, :]
+
+
+def _orthogonal(key, shape, dtype=jnp.float32):
+    rows, columns = shape
+    q = _normal_to_orthogonal(jax.random.normal(key, (max(shape), min(shape)), dtype))
+    return q if rows >= columns else q.T
+
+
+_INITIALIZERS = {
+    "lecun_normal": nn.initializers.lecun_normal(),
+    "he_normal": nn.initializers.he_normal(),
+    "glorot_uniform": nn.initializers.glorot_uniform(),
+    "orthogonal": _orthogonal,
+}
+
+
+def _function(function: Callable | str) -> Callable:
+    return import_object(function) if isinstance(function, str) else function
+
+
+def _choose(field: str, name: str, table: dict) -> None:
+    if name not in table:
+        raise InvalidInput(f"{field} = {name!r} is not one of {', '.join(table)}")

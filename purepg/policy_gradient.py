@@ -1,0 +1,97 @@
+"""The method: estimate the gradient, clip it, take one optimiser step up it."""
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from purepg import metrics
+from purepg.errors import InvalidInput
+from purepg.estimators.base import Estimator
+from purepg.hyperparams import Hyperparams
+from purepg.metrics import Metrics
+from purepg.networks import Params
+from purepg.rollout import Act
+from purepg.task import Task
+
+_OPTIMIZERS = {"sgd": optax.sgd, "adam": optax.adam, "rmsprop": optax.rmsprop}
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """An optax optimiser and the course of its learning rate."""
+
+    name: Literal["adam", "sgd", "rmsprop"] = "adam"
+    """The update rule."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """How the learning rate falls from its start to 0 over `horizon` updates."""
+    horizon: int = 0
+    """Updates until the schedule ends; apart from the number of updates, so that a run can be continued."""
+
+    def __post_init__(self):
+        for field, allowed in (("name", _OPTIMIZERS), ("schedule", ("constant", "linear", "cosine"))):
+            if getattr(self, field) not in allowed:
+                raise InvalidInput(f"optimizer {field} = {getattr(self, field)!r} is not one of {', '.join(allowed)}")
+        if self.schedule != "constant" and self.horizon < 1:
+            raise InvalidInput(f"a {self.schedule} schedule needs horizon >= 1 updates, not {self.horizon}")
+
+    def transformation(self, hyper: Hyperparams) -> optax.GradientTransformation:
+        """Clips by the global norm of the whole gradient, then steps; learning rate and norm are traced."""
+
+        def learning_rate(count):
+            progress = jnp.clip(count / max(self.horizon, 1), 0.0, 1.0)
+            falls = {"constant": 1.0, "linear": 1.0 - progress, "cosine": (1.0 + jnp.cos(jnp.pi * progress)) / 2.0}
+            return hyper.learning_rate * falls[self.schedule]
+
+        clip = optax.clip_by_global_norm(hyper.max_gradient_norm)
+        return optax.chain(clip, _OPTIMIZERS[self.name](learning_rate))
+
+
+class PolicyGradientState(NamedTuple):
+    params: Params
+    optimizer: Any  # optax state
+    estimator: Any  # the estimator's state
+
+
+@dataclass(frozen=True)
+class PolicyGradient:
+    """A policy-gradient method: a task, an estimator of ∇J, an optimiser. Static."""
+
+    task: Task
+    estimator: Estimator
+    optimizer: Optimizer = Optimizer()
+
+    def init(self, hyper: Hyperparams, key: jax.Array) -> PolicyGradientState:
+        self.estimator.check(self.task)
+        params_key, estimator_key = jax.random.split(key)
+        params = self.task.bind_policy().init(params_key)
+        optimizer = self.optimizer.transformation(hyper).init(params)
+        return PolicyGradientState(
+            params, optimizer, self.estimator.init(self.task, hyper, params, estimator_key)
+        )
+
+    def update(
+        self, hyper: Hyperparams, state: PolicyGradientState, key: jax.Array
+    ) -> tuple[PolicyGradientState, Metrics]:
+        estimate = self.estimator.estimate(self.task, hyper, state.params, state.estimator, key)
+        descent = jax.tree.map(jnp.negative, estimate.gradient)
+        step, optimizer = self.optimizer.transformation(hyper).update(descent, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, step)
+        numbers = estimate.metrics | {"gradient_norm": metrics.once(optax.global_norm(descent))}
+        return PolicyGradientState(params, optimizer, estimate.state), numbers
+
+    def params(self, state: PolicyGradientState) -> Params:
+        """What `act` needs of the state."""
+        return state.params
+
+    def act(self, params: Params, *, deterministic: bool) -> Act:
+        """How this method plays: sampled from its policy, or the policy's mode."""
+        policy = self.task.bind_policy()
+
+        def choose(key, observation):
+            distribution = policy.distribution(params, observation)
+            return distribution.mode() if deterministic else distribution.sample(key)
+
+        return choose

@@ -1,0 +1,210 @@
+"""Returns: what a row of a rollout was worth, seen backwards from the end.
+
+Row t holds the reward r_t of the step s_t → s_{t+1}. All functions here are one backward recursion
+
+    y_t = x_t + c_t · y_{t+1},
+
+they differ in the constants x and c alone. Two kinds of episode end are told apart:
+
+    terminated   nothing follows: whatever comes after is worth 0
+    truncated    cut by a limit: the recursion stops, and V(s_{t+1}) stands for what would have followed
+
+Where both are set, terminated wins. An episode that still runs in the last row is cut there: it continues with
+`next_value[-1]`. With `next_value=None` the time limit belongs to the problem: nothing follows a cut.
+
+`next_value[t]` is V of the true next observation of row t, the one before any reset. It is read only where it is
+needed: whatever stands elsewhere, NaN included, changes neither the result nor its gradients.
+
+Arrays are `[T, ...]`, time first; `discount` γ and `trace_decay` λ, both in [0, 1], are scalars or arrays whose shape
+is `reward`'s or its leading part (`[T]` beside `[T, N]`); γ_t is what discounts everything after r_t. Gradients flow
+through every floating-point argument; nothing is stopped.
+
+Reference: Sutton and Barto, Reinforcement Learning (2018), chapters 3, 7 and 12; Schulman et al., High-Dimensional
+Continuous Control Using Generalized Advantage Estimation (2016); Pardo et al., Time Limits in Reinforcement Learning
+(2018).
+"""
+
+import chex
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from purepg.errors import InvalidInput
+
+
+def reward_to_go(
+    reward: ArrayLike,  # [T, ...]
+    terminated: ArrayLike,  # [T, ...]
+    truncated: ArrayLike,  # [T, ...]
+    next_value: ArrayLike | None = None,  # [T, ...]
+    *,
+    discount: ArrayLike,
+) -> jax.Array:  # [T, ...]
+    """The Monte-Carlo return R_t = Σ_{k≥t} γ^{k−t} r_k up to the end of the row's episode.
+
+    Where the episode is cut at row e (truncated, or still running in the last row), γ^{e+1−t} `next_value[e]` is
+    added; with `next_value=None` nothing is.
+    """
+    reward, terminated, truncated, discount = _rows(reward, terminated, truncated, discount)
+    cut = _cut(terminated, truncated)
+    x = reward
+    if next_value is not None:
+        x = x + discount * _where_read(cut, next_value, reward)
+    return _backward(x, jnp.where(terminated | cut, 0.0, discount))
+
+
+def total_return(
+    reward: ArrayLike,  # [T, ...]
+    terminated: ArrayLike,  # [T, ...]
+    truncated: ArrayLike,  # [T, ...]
+    next_value: ArrayLike | None = None,  # [T, ...]
+    *,
+    discount: ArrayLike,
+) -> jax.Array:  # [T, ...]
+    """The return R_0 of the whole episode, discounted from its first row in the arrays, on each of its rows."""
+    to_go = reward_to_go(reward, terminated, truncated, next_value, discount=discount)
+    ended = jnp.asarray(terminated, bool) | jnp.asarray(truncated, bool)
+    first = jnp.concatenate([jnp.ones_like(ended[:1]), ended[:-1]])
+
+    def spread(total, row):
+        total = jnp.where(row[0], row[1], total)
+        return total, total
+
+    return jax.lax.scan(spread, jnp.zeros_like(to_go[0]), (first, to_go))[1]
+
+
+def td_target(
+    reward: ArrayLike,  # [T, ...]
+    terminated: ArrayLike,  # [T, ...]
+    next_value: ArrayLike,  # [T, ...]
+    *,
+    discount: ArrayLike,
+) -> jax.Array:  # [T, ...]
+    """The one-step target r_t + γ_t V(s_{t+1}), and r_t alone where the episode terminated.
+
+    A truncation needs no mention: the next state's value stands for what was cut off.
+    """
+    reward, terminated, _, discount = _rows(reward, terminated, terminated, discount)
+    return reward + discount * _where_read(~terminated, next_value, reward)
+
+
+def n_step_return(
+    reward: ArrayLike,  # [T, ...]
+    terminated: ArrayLike,  # [T, ...]
+    truncated: ArrayLike,  # [T, ...]
+    next_value: ArrayLike,  # [T, ...]
+    *,
+    discount: ArrayLike,
+    n: int,
+) -> jax.Array:  # [T, ...]
+    """n rewards and then the value: r_t + γ r_{t+1} + … + γ^{n−1} r_{t+n−1} + γ^n V(s_{t+n}).
+
+    Fewer rewards where the episode ends sooner: nothing follows a termination, the value follows a cut.
+    n = 1 is `td_target`, n ≥ T is `reward_to_go`.
+
+    Raises:
+      InvalidInput: n is not a positive integer.
+    """
+    if n < 1:
+        raise InvalidInput(f"n = {n}: an n-step return needs at least one step; give n >= 1")
+    reward, terminated, truncated, discount = _rows(reward, terminated, truncated, discount)
+    cut = _cut(terminated, truncated)
+    num_rows = reward.shape[0]
+
+    # Row j is read by row t = j − n + 1 if no episode ends in t … j − 1, and by its own episode where it is cut.
+    ends_before = jnp.cumsum(terminated | cut, axis=0) - (terminated | cut)
+    span = jnp.concatenate([jnp.zeros_like(ends_before[: n - 1]), ends_before])[:num_rows]
+    reached = (jnp.arange(num_rows) >= n - 1).reshape((-1,) + (1,) * (reward.ndim - 1))
+    inside = jnp.broadcast_to(reached, reward.shape) & (ends_before == span) & ~terminated
+    next_value = _where_read(cut | inside, next_value, reward)
+
+    def one_more_step(target, _):
+        later = jnp.concatenate([target[1:], jnp.zeros_like(target[:1])])
+        after = jnp.where(cut, next_value, jnp.where(terminated, 0.0, later))
+        return reward + discount * after, None
+
+    target = reward + discount * next_value
+    return jax.lax.scan(one_more_step, target, length=min(n, num_rows) - 1)[0]
+
+
+def lambda_return(
+    reward: ArrayLike,  # [T, ...]
+    terminated: ArrayLike,  # [T, ...]
+    truncated: ArrayLike,  # [T, ...]
+    next_value: ArrayLike,  # [T, ...]
+    *,
+    discount: ArrayLike,
+    trace_decay: ArrayLike,
+) -> jax.Array:  # [T, ...]
+    """The λ-return G_t = r_t + γ_t ((1 − λ_t) V(s_{t+1}) + λ_t G_{t+1}).
+
+    At an end the trace stops: G_t = r_t where terminated, r_t + γ_t V(s_{t+1}) where cut. λ = 0 is `td_target`,
+    λ = 1 is `reward_to_go`, which reads the value only where an episode is cut.
+    """
+    reward, terminated, truncated, discount = _rows(reward, terminated, truncated, discount)
+    cut = _cut(terminated, truncated)
+    trace = jnp.where(terminated | cut, 0.0, _like(trace_decay, reward))
+    # At λ = 1 a running row does not read its value, but dG/dλ does: only what is not a number is dropped there.
+    unread = terminated | ((trace == 1.0) & ~jnp.isfinite(next_value))
+    next_value = _where_read(~unread, next_value, reward)
+    return _backward(reward + discount * (1.0 - trace) * next_value, discount * trace)
+
+
+def generalized_advantage(
+    reward: ArrayLike,  # [T, ...]
+    terminated: ArrayLike,  # [T, ...]
+    truncated: ArrayLike,  # [T, ...]
+    value: ArrayLike,  # [T, ...]
+    next_value: ArrayLike,  # [T, ...]
+    *,
+    discount: ArrayLike,
+    trace_decay: ArrayLike,
+) -> jax.Array:  # [T, ...]
+    """GAE: A_t = δ_t + γ_t λ_t A_{t+1} with the TD error δ_t = r_t + γ_t V(s_{t+1}) − V(s_t).
+
+    The trace stops at every end of an episode. Where `next_value[t]` is `value[t + 1]` inside an episode, this is
+    `lambda_return` − V: the TD error at λ = 0, the Monte-Carlo advantage at λ = 1.
+    """
+    reward, terminated, truncated, discount = _rows(reward, terminated, truncated, discount)
+    ended = terminated | _cut(terminated, truncated)
+    error = td_target(reward, terminated, next_value, discount=discount) - _like(value, reward)
+    return _backward(error, discount * jnp.where(ended, 0.0, _like(trace_decay, reward)))
+
+
+def _backward(x: jax.Array, c: jax.Array) -> jax.Array:
+    """y_t = x_t + c_t · y_{t+1}, and 0 after the last row."""
+
+    def step(y, row):
+        y = row[0] + row[1] * y
+        return y, y
+
+    return jax.lax.scan(step, jnp.zeros_like(x[0]), (x, c), reverse=True)[1]
+
+
+def _rows(reward, terminated, truncated, discount):
+    """The arguments as arrays `[T, ...]` of one shape: rewards in floating point, ends as booleans."""
+    reward = jnp.asarray(reward)
+    reward = reward.astype(jnp.promote_types(reward.dtype, jnp.float32))
+    terminated, truncated = jnp.asarray(terminated, bool), jnp.asarray(truncated, bool)
+    chex.assert_equal_shape([reward, terminated, truncated])
+    return reward, terminated, truncated, _like(discount, reward)
+
+
+def _cut(terminated: jax.Array, truncated: jax.Array) -> jax.Array:
+    """Where an episode stops without having terminated: truncated, or still running in the last row."""
+    return (truncated | _last_row(truncated)) & ~terminated
+
+
+def _last_row(like: jax.Array) -> jax.Array:
+    return jnp.zeros_like(like).at[-1].set(True)
+
+
+def _where_read(read: jax.Array, next_value: ArrayLike, reward: jax.Array) -> jax.Array:
+    """0 in place of what is not read, before any arithmetic: 0 · NaN would be NaN, in gradients too."""
+    return jnp.where(read, _like(next_value, reward), 0.0)
+
+
+def _like(x: ArrayLike, reward: jax.Array) -> jax.Array:
+    """x in `reward`'s type and shape; missing trailing axes are added."""
+    x = jnp.asarray(x, reward.dtype)
+    return jnp.broadcast_to(x.reshape(x.shape + (1,) * (reward.ndim - x.ndim)), reward.shape)
