@@ -9,23 +9,25 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from purepg import environments
+from purepg.environments import EnvironmentSpec
 from purepg.errors import InvalidInput
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Hyperparams:
-    """Scalars, or arrays `[S]` with one entry a seed under a seed axis. A neutral value switches a term off."""
+    """Floats, scalar arrays or, along a seed axis, arrays `[S]`. A neutral value switches a term off."""
 
-    learning_rate: Any = 1e-2
+    learning_rate: float = 1e-2
     """Step size of the optimiser, at the start of its schedule."""
-    discount: Any = 0.99
+    discount: float = 0.99
     """γ in [0, 1]: the worth of a reward one step later."""
-    entropy_coefficient: Any = 0.0
+    entropy_coefficient: float = 0.0
     """Weight of the entropy bonus; 0 is none."""
-    max_gradient_norm: Any = math.inf
+    max_gradient_norm: float = math.inf
     """The gradient is scaled down to this global norm; inf is no clipping."""
-    reward_scale: Any = 1.0
+    reward_scale: float = 1.0
     """Factor on rewards in estimates; reported returns are unscaled."""
     env: Any = None
     """The environment's parameters (a pytree); none: its defaults."""
@@ -64,3 +66,32 @@ def over_seeds(hyper: Hyperparams, env_params: Any, num_seeds: int) -> Hyperpara
         return jnp.broadcast_to(x[None], (num_seeds, *x.shape))
 
     return jax.tree.map(tile, hyper)
+
+
+def encode(hyper: Hyperparams) -> dict[str, Any]:
+    """One set of numbers as JSON-ready data; the environment's parameters field by field, where any are given."""
+    env = hyper.env and {f.name: np.asarray(getattr(hyper.env, f.name)).tolist() for f in dataclasses.fields(hyper.env)}
+    return {name: np.asarray(getattr(hyper, name)).tolist() for name in _RANGES} | {"env": env}
+
+
+def decode(data: dict[str, Any], spec: EnvironmentSpec) -> Hyperparams:
+    """The numbers that `encode` wrote."""
+    env = data["env"] and with_env_params(spec, data["env"])
+    return Hyperparams(**(data | {"env": env}))
+
+
+def with_env_params(spec: EnvironmentSpec, changes: dict[str, Any]) -> Any:
+    """The environment's default parameters with some fields changed.
+
+    Raises:
+      InvalidInput: the environment has no such parameter.
+    """
+    defaults = environments.resolve(spec).default_params
+    known = [f.name for f in dataclasses.fields(defaults)]
+    for name in changes:
+        if name not in known:
+            raise InvalidInput(
+                f"{spec.name!r} has no parameter {name!r}{environments.closest(name, known)}; it has {', '.join(known)}"
+            )
+    arrays = {k: jnp.asarray(v, jnp.result_type(getattr(defaults, k))) for k, v in changes.items()}
+    return dataclasses.replace(defaults, **arrays)

@@ -61,8 +61,8 @@ def refuse_endless(result: Any, arguments: dict[str, Any]) -> None:
     cure = "a discount below 1" + ("" if weighted else " with discount_weighting=True")
     cure += " or a horizon" if "horizon" in arguments else ""
     raise InvalidInput(
-        f"{given}, but the episode never ends{where} (or too rarely for float64), so the result is infinite; let "
-        f"it end (a terminal state, or rows of transition that sum to less than 1), or give {cure}"
+        f"{given}, but the episode never ends{where} (or too rarely for float64), so the result is infinite; "
+        f"let it end (a terminal state, or rows of transition that sum to less than 1), or give {cure}"
     )
 
 

@@ -99,7 +99,8 @@ def _check_shapes(arrays: dict[str, Any]) -> None:
     policy = arrays.get("policy")
     if policy is None or np.ndim(policy) == 2:
         return
-    if not jnp.issubdtype(jnp.result_type(policy), jnp.integer):
+    dtype = policy.dtype if hasattr(policy, "dtype") else np.asarray(policy).dtype
+    if not jnp.issubdtype(dtype, jnp.integer):
         raise InvalidInput(
             "policy of shape [S] holds no integers; give integer actions, or probabilities [S, A]"
         )

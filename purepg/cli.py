@@ -1,0 +1,308 @@
+"""The command line: parses, calls the library, prints.
+
+    purepg train ENV --estimator NAME [...]    train hundreds of seeds, print a table, save
+    purepg evaluate RUN [...]                  play fresh games with a saved run's policies
+    purepg list                                environments, estimators, baselines
+
+Bad input is one line on standard error and exit code 2.
+"""
+
+import contextlib
+import dataclasses
+import io
+import math
+import os
+import re
+import sys
+import time
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from purepg.errors import InvalidInput
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the command `purepg`."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    commands = {"train": _train, "evaluate": _evaluate, "list": _list}
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(__doc__.strip() + "\n\n`purepg COMMAND --help` explains a command.")
+        return
+    if arguments[0] == "--version":
+        from purepg import __version__
+
+        print(f"purepg {__version__}")
+        return
+    try:
+        if arguments[0] not in commands:
+            from purepg.environments import closest
+
+            hint = closest(arguments[0], commands)
+            raise InvalidInput(f"unknown command {arguments[0]!r}{hint}; known: {', '.join(commands)}")
+        commands[arguments[0]](arguments[1:])
+    except InvalidInput as error:
+        print(f"purepg: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("purepg: interrupted before anything was computed", file=sys.stderr)
+        sys.exit(130)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Run:
+    env: tyro.conf.Positional[str] = "CartPole-v1"
+    """Environment: an id that `purepg list` shows, or module:Class."""
+    estimator: str = "reinforce-loo"
+    """Estimator of the gradient, one that `purepg list` shows."""
+    baseline: str | None = None
+    """Another baseline than the estimator's own: none, constant, mean, loo, moving."""
+    env_arguments: tuple[str, ...] = ()
+    """Arguments of the environment's constructor, as name=value."""
+    env_params: tuple[str, ...] = ()
+    """Parameters of the environment that differ from its defaults, as name=value."""
+    seeds: int = 64
+    """Independent seeds, numbered from first_seed."""
+    first_seed: int = 0
+    """Number of the first seed; a seed's result depends on its number alone."""
+    updates: int = 100
+    """Updates of each seed."""
+    evaluation_games: int = 100
+    """Fresh games of the final greedy evaluation of each seed; 0 for none."""
+    placement: Literal["auto", "one-after-another", "side-by-side"] = "auto"
+    """Where the seed axis goes on a device."""
+    out: str | None = None
+    """Folder for the run, which must not exist; default: a new one in runs/."""
+
+
+def _train(arguments: list[str]) -> None:
+    """Trains a policy on many independent seeds and saves the labelled result."""
+    from purepg import results, seeds
+
+    seeds.use_all_cores()
+    parsed, method, hyper = _parse_train(arguments)
+    from purepg.progress import reporter
+    from purepg.runner import run
+
+    target = results.check_writable(parsed.out or _new_run_name(method, parsed.estimator))
+    started = time.perf_counter()
+    last = parsed.first_seed + parsed.seeds
+    if parsed.seeds < 1 or parsed.first_seed < 0:
+        raise InvalidInput(f"seeds = {parsed.seeds}, first_seed = {parsed.first_seed}: give seeds >= 1, first_seed >= 0")
+    with reporter() as report:
+        result = run(
+            method,
+            hyper,
+            range(parsed.first_seed, last),
+            parsed.updates,
+            evaluation_games=parsed.evaluation_games,
+            placement=parsed.placement,
+            report=report,
+        )
+    done = result.dataset.sizes["iteration"]
+    if done < parsed.updates:
+        print(f"Interrupted: {done} of {parsed.updates} updates are kept.")
+    saved = result.save(target)
+    _print_result(result, parsed.estimator, time.perf_counter() - started)
+    print(f"Saved to {saved}")
+
+
+def _parse_train(arguments: list[str]):
+    """Two passes: environment and estimator choose the defaults, which then are flags of their own."""
+    from purepg import baselines, defaults, environments, hyperparams
+
+    names = _peek(arguments)
+    spec = environments.environment(names.env, **dict(_pair(p) for p in names.env_arguments))
+    recipe = defaults.recipe(spec, names.estimator)
+    task, estimator = recipe.method.task, recipe.method.estimator
+    if names.baseline is not None:
+        estimator = dataclasses.replace(estimator, baseline=baselines.make(names.baseline))
+    groups = {
+        "hyper": (recipe.hyper, ""),
+        "collect": (task.collect, ""),
+        "network": (task.policy.network, "network"),
+        "method": (estimator, ""),
+        "baseline_fields": (estimator.baseline, "baseline"),
+        "optimizer": (recipe.method.optimizer, "optimizer"),
+    }
+    groups = {k: v for k, v in groups.items() if dataclasses.fields(v[0])}
+    fields = [
+        (name, Annotated[type(default), tyro.conf.arg(name=prefix)], dataclasses.field(default=default))
+        for name, (default, prefix) in groups.items()
+    ]
+    flags = dataclasses.make_dataclass("flags", fields, bases=(_Run,), frozen=True)
+    parsed: Any = _tyro(flags, arguments, "train", default=flags(**vars(names) | {"updates": recipe.num_updates}))
+    if parsed.env != names.env:
+        raise InvalidInput(f"the environment comes first: purepg train {parsed.env} …")
+    chosen = {name: getattr(parsed, name, default) for name, (default, _) in groups.items()}
+    estimator = chosen["method"]
+    if "baseline_fields" in chosen:
+        estimator = dataclasses.replace(estimator, baseline=chosen["baseline_fields"])
+    policy = dataclasses.replace(task.policy, network=chosen["network"])
+    task = dataclasses.replace(task, policy=policy, collect=chosen["collect"])
+    method = dataclasses.replace(recipe.method, task=task, estimator=estimator, optimizer=chosen["optimizer"])
+    env_params = dict(_pair(p) for p in parsed.env_params)
+    env = hyperparams.with_env_params(spec, env_params) if env_params else None
+    return parsed, method, dataclasses.replace(chosen["hyper"], env=env)
+
+
+def _peek(arguments: list[str]) -> _Run:
+    """The fields that choose other flags, from arguments that may hold flags not known yet."""
+    found = _Run()
+    if arguments and not arguments[0].startswith("-"):
+        found = dataclasses.replace(found, env=arguments[0])
+    for name in ("estimator", "baseline"):
+        for i, word in enumerate(arguments):
+            if word == f"--{name}" and i + 1 < len(arguments):
+                found = dataclasses.replace(found, **{name: arguments[i + 1]})
+            elif word.startswith(f"--{name}="):
+                found = dataclasses.replace(found, **{name: word.partition("=")[2]})
+    for flag in ("--env-arguments", "--env_arguments"):
+        if flag in arguments:
+            rest = arguments[arguments.index(flag) + 1 :]
+            ends = [i for i, word in enumerate(rest) if word.startswith("--")]
+            found = dataclasses.replace(found, env_arguments=tuple(rest[: min(ends, default=len(rest))]))
+    return found
+
+
+def _tyro(record: type, arguments: list[str], command: str, **options: Any) -> Any:
+    """tyro's parser, its boxed complaint folded into the one line of an `InvalidInput`."""
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(
+                record,
+                args=arguments,
+                prog=f"purepg {command}",
+                config=(tyro.conf.SuppressFixed,),
+                **options,
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        lines = [re.sub(r"[╭╮╰╯│─]+", " ", line).strip() for line in complaint.getvalue().splitlines()]
+        text = "; ".join(line for line in lines[1:] if line and not line.startswith("For full helptext"))
+        raise InvalidInput(f"{text}; `purepg {command} --help` shows every flag") from None
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    """name=value, the value read as a Python literal where it is one."""
+    import ast
+
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise InvalidInput(f"{text!r} is not of the form name=value")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value.replace("\\n", "\n")
+
+
+def _new_run_name(method: Any, estimator: str) -> str:
+    env = re.sub(r"[^\w.-]+", "-", method.task.env.name)
+    stamp = f"{time.strftime('%Y%m%d-%H%M%S')}"
+    base = os.path.join("runs", f"{env}-{estimator}-{stamp}")
+    names = (base if i == 0 else f"{base}-{i + 1}" for i in range(1000))
+    return next(name for name in names if not os.path.exists(name))
+
+
+def _print_result(result: Any, title: str, total_seconds: float) -> None:
+    dataset = result.dataset
+    name = result.method.task.env.name
+    if "evaluation_return" in dataset:
+        values = dataset["evaluation_return"].values
+        what = f"greedy mean return over {dataset.attrs['evaluation_games']} fresh games"
+    else:
+        values = dataset["return"].values[:, -1]
+        what = "mean return of the last update"
+    _print_summary(f"{title} on {name}: {what}, by seed", values, name)
+    frozen = int((dataset["frozen_at"].values >= 0).sum())
+    skipped = int(dataset["skipped"].values.sum())
+    if skipped:
+        print(f"{skipped} updates were not finite and left out; {frozen} seeds given up after 10 in a row")
+    steps = float(dataset["steps"].values.sum())
+    seconds = dataset.attrs["run_seconds"]
+    print(
+        f"{total_seconds:.1f} s in all: {dataset.attrs['compile_seconds']:.1f} s compiling, {seconds:.1f} s training "
+        f"{steps:,.0f} environment steps ({steps / seconds:,.0f} a second)"
+    )
+
+
+def _print_summary(title: str, values: Any, env_name: str) -> None:
+    """One table of one row: what the numbers `values` [S], one a seed, come to."""
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    from purepg.environments import SOLVED_AT
+    from purepg.statistics import summarize
+
+    s = summarize(values)
+    columns = {"seeds": str(s.num_seeds)}
+    if env_name in SOLVED_AT:
+        share = (values >= SOLVED_AT[env_name]).mean()
+        columns[f"solved (≥ {SOLVED_AT[env_name]:g})"] = f"{share:.1%}"
+    interval = "" if math.isnan(s.low) else f" [{s.low:.2f}, {s.high:.2f}]"
+    columns |= {
+        "mean [95 % interval]": f"{s.mean:.2f}{interval}",
+        "interquartile mean": f"{s.interquartile_mean:.2f}",
+        "median": f"{s.median:.2f}",
+        "worst": f"{s.worst:.2f}",
+        "best": f"{s.best:.2f}",
+    }
+    table = Table(*(Column(name, justify="right") for name in columns), title=title, title_justify="left")
+    table.add_row(*columns.values())
+    Console().print(table)
+
+
+@dataclasses.dataclass(frozen=True)
+class _EvaluateFlags:
+    run: tyro.conf.Positional[str]
+    """Folder of a saved run."""
+    games: int = 100
+    """Fresh games for each seed."""
+    sampled: bool = False
+    """Play by samples from the policy, not by its mode."""
+    seed: int = 0
+    """Number that the games' randomness comes from."""
+
+
+def _evaluate(arguments: list[str]) -> None:
+    """Plays fresh games with the policies of a saved run."""
+    from purepg import seeds
+
+    seeds.use_all_cores()
+    parsed = _tyro(_EvaluateFlags, arguments, "evaluate")
+    import numpy as np
+
+    from purepg.results import load
+    from purepg.runner import evaluate_seeds
+
+    if parsed.games < 1:
+        raise InvalidInput(f"games = {parsed.games}: give at least 1")
+    result = load(parsed.run)
+    evaluation = evaluate_seeds(
+        result, num_games=parsed.games, deterministic=not parsed.sampled, stream=parsed.seed
+    )
+    values = np.asarray(evaluation.returns).mean(axis=1)
+    how = "sampled" if parsed.sampled else "greedy"
+    name = result.method.task.env.name
+    _print_summary(f"{name}: {how} mean return over {parsed.games} fresh games, by seed", values, name)
+
+
+def _list(arguments: list[str]) -> None:
+    """Prints the names that can be given."""
+    if arguments:
+        raise InvalidInput(f"`purepg list` takes no arguments, got {' '.join(arguments)}")
+    from purepg import baselines, environments, estimators
+
+    for title, names in (
+        ("Environments (or module:Class)", environments.names()),
+        ("Estimators", list(estimators.NAMES)),
+        ("Baselines", list(baselines.NAMES)),
+    ):
+        print(f"{title}:")
+        print("".join(f"  {name}\n" for name in names))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Where the seed axis goes: split over the devices, then one seed after another or all side by side on each.
+
+Which is faster depends on the backend. A CPU core is fullest with one seed at a time, whose arrays fit its cache and
+whose early stops are real; a GPU or TPU with many at once. A seed's numbers depend on its key alone up to
+floating-point order; one after another they are the same to the bit whatever else runs.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from purepg.errors import InvalidInput
+
+Placement = Literal["auto", "one-after-another", "side-by-side"]
+
+_OVER_SEEDS = PartitionSpec("seed")
+
+
+def use_all_cores(num_devices: int | None = None) -> None:
+    """Makes every core of this machine a JAX device. Call it before anything else touches JAX.
+
+    Raises:
+      InvalidInput: JAX has started already.
+    """
+    num_devices = num_devices or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        jax.config.update("jax_num_cpu_devices", num_devices)
+    except RuntimeError as error:
+        raise InvalidInput(
+            "JAX has started already, its devices are fixed: call purepg.seeds.use_all_cores() before the first array"
+        ) from error
+
+
+def keys(seeds: np.ndarray) -> jax.Array:
+    """One typed key a seed, `[S]`: seed number i always has the key of i."""
+    return jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32))
+
+
+class Placed:
+    """A function of one seed, mapped over the seed axis of its arguments and results.
+
+    Calls take and return arrays `[padded, ...]`: `pad` repeats the last seed until every device has as many.
+    """
+
+    def __init__(self, function: Callable, num_seeds: int, placement: Placement = "auto"):
+        if placement not in ("auto", "one-after-another", "side-by-side"):
+            raise InvalidInput(
+                f"placement = {placement!r} is not one of 'auto', 'one-after-another', 'side-by-side'"
+            )
+        if placement == "auto":
+            placement = "one-after-another" if jax.default_backend() == "cpu" else "side-by-side"
+        devices = jax.local_devices()[:num_seeds]
+        self.num_seeds = num_seeds
+        self.padded = -(-num_seeds // len(devices)) * len(devices)
+        mesh = jax.make_mesh((len(devices),), ("seed",), devices=devices, axis_types=(AxisType.Auto,))
+        self._sharding = NamedSharding(mesh, _OVER_SEEDS)
+
+        def on_one_device(*arguments):
+            if placement == "side-by-side":
+                return jax.vmap(function)(*arguments)
+            return jax.lax.map(lambda one: function(*one), arguments)
+
+        mapped = jax.shard_map(
+            on_one_device, mesh=mesh, in_specs=_OVER_SEEDS, out_specs=_OVER_SEEDS, check_vma=False
+        )
+        self._jitted = jax.jit(mapped)
+
+    def pad(self, tree: Any) -> Any:
+        """`[S, ...]` → `[padded, ...]`, on the devices."""
+        index = np.minimum(np.arange(self.padded), self.num_seeds - 1)
+        return jax.device_put(jax.tree.map(lambda x: x[index], tree), self._sharding)
+
+    def unpad(self, tree: Any) -> Any:
+        """`[padded, ...]` → `[S, ...]`."""
+        return jax.tree.map(lambda x: x[: self.num_seeds], tree)
+
+    def compile(self, *arguments: Any) -> Callable:
+        """The compiled function for arguments of these shapes."""
+        return self._jitted.lower(*arguments).compile()
