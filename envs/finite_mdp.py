@@ -208,13 +208,19 @@ class FiniteMDP(environment.Environment[FiniteMDPState, FiniteMDPParams]):
 
 
 def _draw(key: jax.Array, probability: jax.Array) -> jax.Array:
-    """One index k with the given probabilities, [K] → [] int32.
+    """One index with the given probabilities, [K] → [] int32."""
+    return _invert(jax.random.uniform(key, (), probability.dtype), probability)
 
-    Where rounding leaves u above the whole sum, it is the last possible index.
+
+def _invert(u: jax.Array, probability: jax.Array) -> jax.Array:
+    """First possible index k with u < Σ_{j ≤ k} p_j, u [] in [0, 1), p [K] → [] int32.
+
+    Where rounding leaves u above the whole sum, it is the last possible index. "Possible" is tested, not left
+    to the sum: XLA adds long rows in blocks, and such a sum can rise where nothing is added.
     """
     index = jnp.arange(probability.shape[0], dtype=jnp.int32)  # [K]
     possible = probability > 0
-    reached = possible & (jax.random.uniform(key, (), probability.dtype) < jnp.cumsum(probability))
+    reached = possible & (u < jnp.cumsum(probability))
     last = jnp.max(jnp.where(possible, index, 0))
     return jnp.min(jnp.where(reached, index, last))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from envs import FiniteMDP, FiniteMDPState
-from envs.finite_mdp import _draw
+from envs.finite_mdp import _draw, _invert
 
 # Two states that lead to each other or to the end (state 2); reward [S, A].
 TRANSITION = (
@@ -42,21 +42,24 @@ def sample(params, index, action):
     return jax.tree.map(np.asarray, STEP(KEYS, state, jnp.int32(action), params))
 
 
+@pytest.fixture(scope="module")
+def step_everywhere():
+    """4000 steps from each of 5 states under each of 3 actions, compiled once for all params."""
+    env = FiniteMDP(*random_arrays(0))
+
+    def step(key, index, action, params):
+        return env.step_env(key, FiniteMDPState(time=jnp.int32(0), index=index), action, params)
+
+    pairs = jax.vmap(jax.vmap(step, (0, None, None, None)), (0, 0, 0, None))
+    return jax.jit(lambda keys, params: pairs(keys, *np.divmod(np.arange(15), 3), params))
+
+
 @pytest.mark.parametrize("seed", range(3))
-def test_frequencies_and_rewards_follow_the_arrays(seed):
+def test_frequencies_and_rewards_follow_the_arrays(seed, step_everywhere):
     transition, reward = random_arrays(seed)
-    size, actions = transition.shape[:2]
-    env = FiniteMDP(transition, reward)
-    params, num = env.default_params, 4000
-
-    def step(key, index, action):
-        state = FiniteMDPState(time=jnp.int32(0), index=index)
-        return env.step_env(key, state, action, params)
-
-    index, action = np.divmod(np.arange(size * actions), actions)
+    size, actions, num = 5, 3, 4000
     keys = jax.random.split(jax.random.key(seed), (size * actions, num))
-    along = jax.vmap(jax.vmap(step, (0, None, None)))
-    _, state, paid, _, _ = jax.jit(along)(keys, jnp.asarray(index), jnp.asarray(action))
+    _, state, paid, _, _ = step_everywhere(keys, FiniteMDP(transition, reward).default_params)
 
     expected = transition.reshape(size * actions, size)
     found = np.stack([(np.asarray(state.index) == k).mean(axis=1) for k in range(size)], axis=1)
@@ -68,59 +71,58 @@ def test_frequencies_and_rewards_follow_the_arrays(seed):
 
 
 def test_initial_state_follows_its_distribution():
-    initial, num = np.array([0.2, 0.0, 0.5, 0.3, 0.0]), 20_000
+    initial = np.array([0.2, 0.0, 0.5, 0.3, 0.0])
     env = FiniteMDP(*random_arrays(0), initial)
-    obs, state = jax.vmap(env.reset_env, (0, None))(
-        jax.random.split(jax.random.key(0), num), env.default_params
-    )
-    found = np.bincount(state.index, minlength=5) / num
-    assert (np.abs(found - initial) <= 4.0 * np.sqrt(initial * (1.0 - initial) / num)).all()
+    obs, state = jax.jit(jax.vmap(env.reset_env, (0, None)))(KEYS, env.default_params)
+    found = np.bincount(state.index, minlength=5) / NUM
+    assert (np.abs(found - initial) <= 4.0 * np.sqrt(initial * (1.0 - initial) / NUM)).all()
     np.testing.assert_array_equal(obs, state.index)
     assert (np.asarray(state.time) == 0).all()
 
 
 def test_default_start_is_state_zero():
-    env = FiniteMDP(*random_arrays(0))
-    _, state = env.reset_env(jax.random.key(3), env.default_params)
-    assert state.index == 0
+    np.testing.assert_array_equal(PARAMS.initial, [1.0, 0.0, 0.0])
+    assert ENV.reset_env(KEYS[0], PARAMS)[1].index == 0
 
 
 @pytest.mark.parametrize("total", [1.0, 0.9])
 def test_impossible_last_state_is_never_drawn(total):
     """Even where the row sums to visibly less than one, so that u often lies above the whole sum."""
     row = jnp.asarray(total * np.array([0.0, 0.3, 0.0, 0.7, 0.0, 0.0]), jnp.float32)
-    drawn = jax.vmap(_draw, (0, None))(jax.random.split(jax.random.key(0), 10_000), row)
+    drawn = DRAW(KEYS, row)
     assert set(np.unique(drawn)) == {1, 3}
 
 
 def test_rounding_in_a_long_row_never_reaches_an_impossible_state():
+    """At every u where the search changes its answer; here XLA's running sum is not monotone."""
     rng = np.random.default_rng(0)
     row = np.where(np.arange(999) % 3 == 0, rng.random(999), 0.0)
     row = jnp.asarray(row / row.sum(), jnp.float32)
-    drawn = jax.vmap(_draw, (0, None))(jax.random.split(jax.random.key(0), 20_000), row)
-    assert (row[drawn] > 0).all()
+    edges = np.asarray(jnp.cumsum(row))
+    u = np.concatenate([np.nextafter(edges, np.float32(0)), edges, [0.0]]).astype(np.float32)
+    drawn = np.asarray(jax.jit(jax.vmap(_invert, (0, None)))(u, row))
+    assert (np.asarray(row)[drawn] > 0).all()
+    assert drawn[-1] == 0
 
 
 def test_terminated_exactly_on_entering_a_terminal_state():
-    env = FiniteMDP(TRANSITION, REWARD)
-    params = env.default_params
-    np.testing.assert_array_equal(params.terminal, [False, False, True])
+    np.testing.assert_array_equal(PARAMS.terminal, [False, False, True])
     for index in range(2):
         for action in range(2):
-            _, state, reward, terminated, info = sample(env, params, index, action, 200)
+            _, state, reward, terminated, info = sample(PARAMS, index, action)
             np.testing.assert_array_equal(terminated, state.index == 2)
-            np.testing.assert_array_equal(jax.vmap(env.is_terminated, (0, None))(state, params), terminated)
-            assert (np.asarray(reward) == REWARD[index][action]).all()
+            np.testing.assert_array_equal(ENV.is_terminated(state, PARAMS), terminated)
+            assert (reward == REWARD[index][action]).all()
             assert info == {}
 
 
 def test_nothing_follows_a_terminal_state_whatever_its_rows_say():
     env = FiniteMDP(TRANSITION, REWARD, terminal=(False, True, False), reward_noise=1.0)
-    _, state, reward, terminated, _ = sample(env, env.default_params, 1, 0, 50)
-    assert (np.asarray(state.index) == 1).all()
-    assert (np.asarray(reward) == 0.0).all()
-    assert np.asarray(terminated).all()
-    model = env.exact_model()
+    _, state, reward, terminated, _ = sample(env.default_params, 1, 0)
+    assert (state.index == 1).all()
+    assert (reward == 0.0).all()
+    assert terminated.all()
+    model = jax.jit(env.exact_model)()
     np.testing.assert_array_equal(model.transition[1], [[0.0, 1.0, 0.0]] * 2)
     np.testing.assert_array_equal(model.reward, [REWARD[0], (0.0, 0.0), REWARD[2]])
 
@@ -152,25 +154,21 @@ def test_time_limit_truncates_and_does_not_terminate():
 
 @pytest.mark.parametrize("by_next_state", [False, True])
 def test_reward_noise_has_the_stated_mean_and_deviation(by_next_state):
-    sigma, num = 0.5, 20_000
+    sigma = 0.5
     reward = np.array(REWARD)
     reward = np.broadcast_to(reward[..., None], (3, 2, 3)) if by_next_state else reward
     env = FiniteMDP(TRANSITION, reward, reward_noise=sigma)
-    _, state, paid, _, _ = sample(env, env.default_params, 0, 0, num)
-    paid, index = np.asarray(paid), np.asarray(state.index)
-    assert abs(paid.mean() - 1.0) < 4.0 * sigma / np.sqrt(num)
-    assert abs(paid.std() - sigma) < 4.0 * sigma / np.sqrt(2.0 * num)
-    assert abs(np.corrcoef(paid, index)[0, 1]) < 4.0 / np.sqrt(
-        num
-    )  # noise and next state do not share a draw
+    _, state, paid, _, _ = sample(env.default_params, 0, 0)
+    assert abs(paid.mean() - 1.0) < 4.0 * sigma / np.sqrt(NUM)
+    assert abs(paid.std() - sigma) < 4.0 * sigma / np.sqrt(2.0 * NUM)
+    # noise and next state do not share a draw
+    assert abs(np.corrcoef(paid, state.index)[0, 1]) < 4.0 / np.sqrt(NUM)
 
 
 def test_noise_can_be_given_later_in_the_params():
-    env = FiniteMDP(TRANSITION, REWARD)
-    assert env.default_params.reward_noise is None
-    params = env.default_params.replace(reward_noise=jnp.float32(2.0))
-    _, _, paid, _, _ = sample(env, params, 0, 0, 2000)
-    assert 1.8 < np.std(paid) < 2.2
+    assert PARAMS.reward_noise is None
+    _, _, paid, _, _ = sample(PARAMS.replace(reward_noise=jnp.float32(2.0)), 0, 0)
+    assert abs(paid.std() - 2.0) < 4.0 * 2.0 / np.sqrt(2.0 * NUM)
 
 
 def test_params_sweep_two_processes_at_once():
@@ -190,37 +188,36 @@ def test_params_sweep_two_processes_at_once():
     np.testing.assert_array_equal(total, [1.0, 14.0])
     np.testing.assert_array_equal(terminated, [True, False])
     np.testing.assert_array_equal(truncated, [False, False])
-    models = jax.vmap(first.exact_model)(both)
+    models = jax.jit(jax.vmap(first.exact_model))(both)
     np.testing.assert_array_equal(models.reward[:, :, 0], [[1.0, 0.0], [7.0, 0.0]])
 
 
 def test_reward_is_differentiable_in_its_params():
-    env = FiniteMDP(TRANSITION, REWARD)
     state = FiniteMDPState(time=jnp.int32(0), index=jnp.int32(1))
 
     def paid(reward):
-        params = env.default_params.replace(reward=reward)
-        return env.step_env(jax.random.key(0), state, 1, params)[2]
+        return ENV.step_env(KEYS[0], state, 1, PARAMS.replace(reward=reward))[2]
 
     expected = np.zeros((3, 2))
     expected[1, 1] = 1.0
-    np.testing.assert_array_equal(jax.grad(paid)(jnp.asarray(REWARD)), expected)
+    np.testing.assert_array_equal(jax.jit(jax.grad(paid))(jnp.asarray(REWARD)), expected)
 
 
 def test_auto_reset_under_jit_and_vmap_draws_new_starts():
     env = FiniteMDP(TRANSITION, REWARD, (0.5, 0.5, 0.0), max_steps=4)
     params, games = env.default_params, 64
-    _, state = jax.vmap(env.reset, (0, None))(jax.random.split(jax.random.key(0), games), params)
+    actions = np.random.default_rng(0).integers(2, size=(100, games))
 
-    def play(state, key):
-        keys = jax.random.split(key, games)
-        actions = jax.random.randint(key, (games,), 0, 2)
-        obs, after, _, terminated, truncated, info = jax.vmap(env.step, (0, 0, 0, None))(
-            keys, state, actions, params
-        )
-        return after, (state.time, obs, after.time, terminated, truncated, info["final_observation"])
+    def row(state, xs):
+        obs, after, _, *ends, info = jax.vmap(env.step, (0, 0, 0, None))(xs[0], state, xs[1], params)
+        return after, (state.time, obs, after.time, *ends, info["final_observation"])
 
-    _, rows = jax.jit(lambda s, k: jax.lax.scan(play, s, k))(state, jax.random.split(jax.random.key(1), 100))
+    @jax.jit
+    def play(keys):
+        _, state = jax.vmap(env.reset, (0, None))(keys[0], params)
+        return jax.lax.scan(row, state, (keys, actions))
+
+    _, rows = play(KEYS[: actions.size].reshape(actions.shape))
     before, obs, time, terminated, truncated, final = (np.asarray(row) for row in rows)
     np.testing.assert_array_equal(terminated, final == 2)
     np.testing.assert_array_equal(truncated, before + 1 >= 4)
@@ -238,16 +235,17 @@ def test_aliased_states_look_alike():
     assert env.num_observations == env.observation_space(params).n == 5
     np.testing.assert_array_equal(env.observation_index, [4, 4, 0])
     assert env.reset_env(jax.random.key(0), params)[0] == 4
-    obs, state, _, _, _ = sample(env, params, 0, 1, 100)
+    state = FiniteMDPState(time=jnp.int32(0), index=jnp.int32(0))
+    obs, state, *_ = jax.jit(jax.vmap(env.step_env, (0, None, None, None)))(KEYS, state, 1, params)
     np.testing.assert_array_equal(obs, np.array([4, 4, 0])[state.index])
-    assert env.observe(jax.random.key(0), jax.tree.map(lambda x: x[0], state), None, params) == obs[0]
+    np.testing.assert_array_equal(env.observe(KEYS[0], state, None, params), obs)
 
 
 def test_exact_model_is_stochastic_and_keeps_what_was_given():
     transition, reward = random_arrays(4)
     initial = np.full(5, 0.2)
     env = FiniteMDP(transition, reward, initial)
-    model = env.exact_model(env.default_params)
+    model = jax.tree.map(np.asarray, jax.jit(env.exact_model)(env.default_params))
     np.testing.assert_allclose(model.transition, transition, atol=1e-7)
     np.testing.assert_allclose(model.transition.sum(-1), 1.0, atol=3e-7)
     np.testing.assert_allclose(model.reward, reward, rtol=1e-6)
@@ -257,26 +255,23 @@ def test_exact_model_is_stochastic_and_keeps_what_was_given():
 
 def test_sampled_return_agrees_with_the_exact_model():
     """Whole games under a uniform policy against (I − P_π)⁻¹ r_π."""
-    env = FiniteMDP(TRANSITION, REWARD, max_steps=200)
-    model = env.exact_model()
+    model = jax.jit(ENV.exact_model)(PARAMS)
     transition = np.asarray(model.transition, np.float64).mean(axis=1)
     value = np.linalg.solve(np.eye(2) - transition[:2, :2], np.asarray(model.reward).mean(axis=1)[:2])
-    params = env.default_params
 
-    def play(key):
-        def row(carry, key):
-            state, total = carry
-            key_action, key_step = jax.random.split(key)
-            action = jax.random.randint(key_action, (), 0, 2)
-            _, state, reward, _, _ = env.step_env(key_step, state, action, params)
-            return (state, total + reward), None
+    games, steps = 500, 40
+    actions = np.random.default_rng(0).integers(2, size=(steps, games))
+    start = FiniteMDPState(time=jnp.zeros(games, jnp.int32), index=jnp.zeros(games, jnp.int32))
 
-        start = env.reset_env(key, params)[1]
-        return jax.lax.scan(row, (start, jnp.float32(0.0)), jax.random.split(key, 60))[0]
+    def row(state, xs):
+        _, state, reward, _, _ = jax.vmap(ENV.step_env, (0, 0, 0, None))(xs[0], state, xs[1], PARAMS)
+        return state, reward
 
-    state, total = jax.jit(jax.vmap(play))(jax.random.split(jax.random.key(0), 4000))
+    keys = KEYS.reshape(steps, games)
+    state, reward = jax.jit(lambda keys: jax.lax.scan(row, start, (keys, actions)))(keys)
+    total = np.asarray(reward).sum(axis=0)
     assert (np.asarray(state.index) == 2).all()
-    assert abs(np.mean(total) - value[0]) < 4.0 * np.std(total) / np.sqrt(4000)
+    assert abs(total.mean() - value[0]) < 4.0 * total.std() / np.sqrt(games)
 
 
 def test_rows_within_tolerance_are_made_exact():

@@ -47,7 +47,7 @@ def test_hole_ends_the_game_and_pays():
 def test_slip_goes_to_both_sides_half_each():
     """From the middle of a plus: up slips to left and right; at the top, against the border and the sides."""
     env = GridWorld("G.G\n.S.\n...", slip=0.2)
-    table = np.asarray(env.exact_model().transition)
+    table = np.asarray(jax.jit(env.exact_model)().transition)
     middle = 4
     for action, ahead, sides in [(UP, 1, (3, 5)), (RIGHT, 5, (1, 7)), (DOWN, 7, (3, 5)), (LEFT, 3, (1, 7))]:
         expected = np.zeros(9)
@@ -83,7 +83,7 @@ def test_blanks_around_the_map_are_ignored():
 def test_russell_and_norvig_utilities():
     """Value iteration on the default map with slip 0.2 (3rd edition, figure 17.3)."""
     env = GridWorld(slip=0.2)
-    model = env.exact_model()
+    model = jax.jit(env.exact_model)()
     transition, reward = (np.asarray(array, np.float64) for array in model[:2])
     v = np.zeros(env.num_states)
     for _ in range(100):

@@ -10,7 +10,7 @@ from envs import Bandit, Chain, FiniteMDPState, ShortCorridor
 
 def value(env, policy):
     """v(s) of a game without discount, policy [S, A]: (I − P_π) v = r_π over the nonterminal states."""
-    model = env.exact_model()
+    model = jax.jit(env.exact_model)()
     transition, reward = (np.asarray(array, np.float64) for array in model[:2])
     if reward.ndim == 3:
         reward = (transition * reward).sum(-1)
@@ -47,13 +47,13 @@ def test_bandit_default_and_noise():
 
 def test_bandit_exact_gradient_of_a_softmax_policy():
     """∂J/∂logit of the better arm is p(1 − p)."""
-    model = Bandit().exact_model()
+    model = jax.jit(Bandit().exact_model)()
 
     def objective(logits):
         return jnp.dot(jax.nn.softmax(logits), model.reward[0])
 
     p = 0.9
-    gradient = jax.grad(objective)(jnp.log(jnp.array([p, 1 - p])))
+    gradient = jax.jit(jax.grad(objective))(jnp.log(jnp.array([p, 1 - p])))
     np.testing.assert_allclose(gradient, [p * (1 - p), -p * (1 - p)], rtol=1e-5)
 
 
@@ -93,7 +93,7 @@ def test_chain_uniform_policy_has_the_textbook_values():
 
 def test_chain_slip_goes_the_other_way():
     env = Chain(3, slip=0.2, step_reward=-1.0, left_reward=2.0)
-    model = env.exact_model()
+    model = jax.jit(env.exact_model)()
     np.testing.assert_allclose(model.transition[2, 0], [0.0, 0.8, 0.0, 0.2, 0.0], rtol=1e-6)
     np.testing.assert_allclose(model.transition[2, 1], [0.0, 0.2, 0.0, 0.8, 0.0], rtol=1e-6)
     assert float(model.reward[2, 0, 1]) == -1.0
@@ -102,20 +102,21 @@ def test_chain_slip_goes_the_other_way():
 
 
 def test_chain_games_end_at_different_times():
-    env = Chain()
-    params = env.default_params
+    env, games = Chain(), 500
+    actions = np.random.default_rng(0).integers(2, size=(300, games))
+    start = FiniteMDPState(time=jnp.zeros(games, jnp.int32), index=jnp.full(games, 3, jnp.int32))
 
-    def play(key):
-        def row(state, key):
-            action = jax.random.bernoulli(key).astype(jnp.int32)
-            _, state, _, terminated, _ = env.step_env(key, state, action, params)
-            return state, terminated
+    def row(state, xs):
+        _, state, _, terminated, _ = jax.vmap(env.step_env, (0, 0, 0, None))(
+            xs[0], state, xs[1], env.default_params
+        )
+        return state, terminated
 
-        return jax.lax.scan(row, env.reset_env(key, params)[1], jax.random.split(key, 300))[1]
-
-    over = np.asarray(jax.jit(jax.vmap(play))(jax.random.split(jax.random.key(0), 500)))
-    length = 1 + over.argmax(axis=1)
-    assert over.any(axis=1).all()
+    keys = jax.random.split(jax.random.key(0), actions.shape)
+    over = jax.jit(lambda keys: jax.lax.scan(row, start, (keys, actions)))(keys)[1]
+    over = np.asarray(over)
+    length = 1 + over.argmax(axis=0)
+    assert over.any(axis=0).all()
     assert length.min() == 3
     assert abs(length.mean() - 9.0) < 4.0 * length.std() / np.sqrt(
         500

@@ -115,12 +115,40 @@ def test_rewards_of_a_potential_do_not_send_the_first_policy_round_in_circles():
     np.testing.assert_allclose(result.v, 1 - potential, rtol=1e-12)
 
 
+def test_discount_one_against_all_policies_that_end():
+    # Sparse models where loops, ties and endings abound; refused exactly where some loop pays for ever.
+    rng, solved = np.random.default_rng(0), 0
+    policies = np.array(list(itertools.product(range(A), repeat=S)))  # [P, S]
+    for _ in range(60):
+        following = rng.integers(0, S + 1, (S, A))  # S: the end
+        transition = (following[:, :, None] == np.arange(S)) * rng.choice([1, 1, 0.5], (S, A))[:, :, None]
+        reward = rng.integers(-2, 2, (S, A)).astype(float)
+        chain, paid = transition[range(S), policies], reward[range(S), policies]  # [P, S, S], [P, S]
+        one_round = np.zeros_like(paid)
+        for _ in range(60):  # every loop has a length that divides 60
+            one_round = paid + (chain @ one_round[:, :, None])[:, :, 0]
+        late = np.linalg.matrix_power(chain, 3600)
+        loops_pay = (late @ one_round[:, :, None] > 1e-9).any()
+        ends = late.max((1, 2)) < 1e-9
+        uniform_ends = np.linalg.matrix_power(transition.mean(1), 10_000).max() < 1e-9
+        if loops_pay:
+            with pytest.raises(InvalidInput, match="never ends"):
+                exact.policy_iteration(transition, reward, 1)
+        elif uniform_ends:
+            solved += 1
+            best = np.linalg.solve(np.eye(S) - chain[ends], paid[ends][:, :, None]).max(0)[:, 0]
+            np.testing.assert_allclose(exact.policy_iteration(transition, reward, 1).v, best, atol=1e-9)
+    assert solved > 10
+
+
 def test_ties_keep_the_old_action_and_stop():
     transition, reward = random_mdp(4)
-    twice = np.repeat(transition, 2, axis=1), np.repeat(reward, 2, axis=1)
-    result = exact.policy_iteration(*twice, 0.999)
+    once, twice = ([0, 1, 1], [0, 0, 1])  # the same two actions, one of them given twice
+    result = exact.policy_iteration(transition[:, twice], reward[:, twice], 0.999)
     assert result.sweeps <= 10
-    np.testing.assert_allclose(result.v, exact.policy_iteration(transition, reward, 0.999).v, rtol=1e-11)
+    other = exact.policy_iteration(transition[:, once], reward[:, once], 0.999)
+    np.testing.assert_allclose(result.v, other.v, rtol=1e-11)
+    np.testing.assert_array_equal(np.take(twice, result.policy), np.take(once, other.policy))
     nothing = exact.policy_iteration(transition, 0 * reward, 1)
     assert nothing.sweeps == 1
     assert (nothing.v == 0).all()
@@ -143,21 +171,26 @@ def test_jit_and_vmap_agree_with_concrete():
     transition = np.stack([random_mdp(seed)[0] for seed in range(3)])
     reward = np.stack([random_mdp(seed)[1] for seed in range(3)])
     discount = np.array([0.5, 0.9, 0.99])
+
+    @jax.jit
+    @jax.vmap
+    def both(t, r, g):
+        return exact.value_iteration(t, r, g, 1e-9), exact.policy_iteration(t, r, g)
+
     with jax.enable_x64(True):
-        by_value = jax.jit(jax.vmap(lambda t, r, g: exact.value_iteration(t, r, g, 1e-9)))(
-            transition, reward, discount
-        )
-        by_policy = jax.jit(jax.vmap(exact.policy_iteration))(transition, reward, discount)
-    single = jax.jit(exact.policy_iteration)(transition[0], reward[0], 0.5)  # float32
-    for i in range(3):
-        want = exact.policy_iteration(transition[i], reward[i], discount[i])
-        np.testing.assert_allclose(by_policy.v[i], want.v, rtol=0, atol=1e-11)
-        np.testing.assert_array_equal(by_policy.policy[i], want.policy)
-        assert by_policy.sweeps[i] == want.sweeps
-        want = exact.value_iteration(transition[i], reward[i], discount[i], 1e-9)
-        np.testing.assert_allclose(by_value.v[i], want.v, rtol=0, atol=1e-11)
-        assert by_value.sweeps[i] == want.sweeps
-    np.testing.assert_allclose(single.v, by_policy.v[0], atol=1e-5)
+        batched = jax.tree.map(np.asarray, both(transition, reward, discount))
+    for i, model in enumerate(zip(transition, reward, discount, strict=True)):
+        want = exact.value_iteration(*model, 1e-9), exact.policy_iteration(*model)
+        for got, single in zip(jax.tree.leaves(batched), jax.tree.leaves(want), strict=True):
+            np.testing.assert_allclose(got[i], single, rtol=1e-9, atol=1e-10)
+
+
+def test_ambient_precision_in_a_trace():
+    transition, reward = random_mdp(0)
+    result = jax.jit(lambda r: exact.value_iteration(transition, r, 0.9, 1e-9))(reward)
+    assert result.v.dtype == np.float32
+    want = exact.value_iteration(transition, reward, 0.9, 1e-9).v
+    assert np.abs(result.v - want).max() <= result.error_bound < 1e-3  # float32 cannot do 1e-9, and says so
 
 
 @pytest.mark.parametrize(

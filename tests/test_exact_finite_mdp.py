@@ -8,18 +8,18 @@ import pytest
 from purepg import exact
 from purepg.errors import InvalidInput
 
-S, A = 4, 3
+S, A = 4, 2
 
 
 def random_mdp(seed, ends=0.0):
-    """transition [S, A, S], reward [S, A], initial [S], policy [S, A]; each step ends with probability `ends`."""
+    """transition [S, A, S], reward [S, A], initial [S], policy [S, A]; a step is the last with P = `ends`."""
     rng = np.random.default_rng(seed)
     transition = rng.dirichlet(np.ones(S), (S, A)) * (1 - ends)
     return transition, rng.normal(size=(S, A)), rng.dirichlet(np.ones(S)), rng.dirichlet(np.ones(A), S)
 
 
 def corridor():
-    """Sutton & Barto, example 13.1: states 0, 1, 2 and the goal 3; actions left, right; swapped in state 1."""
+    """Sutton & Barto, example 13.1: states 0, 1, 2, goal 3; actions left, right, swapped in state 1."""
     transition = np.zeros((4, 2, 4))
     for state, (left, right) in enumerate([(0, 1), (2, 0), (1, 3), (3, 3)]):
         transition[state, 0, left] = transition[state, 1, right] = 1
@@ -44,10 +44,10 @@ def test_two_states_by_hand():
     np.testing.assert_allclose(q, [[4 / 3, 0], [0, 0]], rtol=1e-15)
     np.testing.assert_allclose(exact.occupancy(STAY_OR_GO, START, policy, 0.5), [4 / 3, 0], rtol=1e-15)
     np.testing.assert_allclose(exact.objective(STAY_OR_GO, STAY_PAYS, START, policy, 1), 1, rtol=1e-15)
-    # ½ + ½·½·½ + ¼·¼·½
+    # Σ_t<7 (½·½)^t ½
     np.testing.assert_allclose(
-        exact.objective(STAY_OR_GO, STAY_PAYS, START, policy, 0.5, horizon=3),
-        0.5 + 0.125 + 0.03125,
+        exact.objective(STAY_OR_GO, STAY_PAYS, START, policy, 0.5, horizon=7),
+        0.5 * (1 - 0.25**7) / 0.75,
         rtol=1e-15,
     )
 
@@ -55,8 +55,6 @@ def test_two_states_by_hand():
 def test_endless_reward_of_one_is_worth_ten_at_discount_nine_tenths():
     v, q = exact.policy_evaluation([[[1.0]]], [[1.0]], [0], 0.9)
     np.testing.assert_allclose([v[0], q[0, 0]], [10, 10], rtol=1e-14)
-    limited = exact.objective([[[1.0]]], [[1.0]], [1.0], [0], 0.9, horizon=20)
-    np.testing.assert_allclose(limited, (1 - 0.9**20) / 0.1, rtol=1e-14)
     visits = exact.occupancy([[[1.0]]], [1.0], [0], 0.9, reward=[[1.0]])
     np.testing.assert_allclose(visits, [10], rtol=1e-14)
     assert exact.occupancy([[[1.0]]], [1.0], [0], 0.9) == 0  # without the reward it looks terminal
@@ -139,7 +137,7 @@ def test_substochastic_rows_are_an_explicit_absorbing_state():
 
 
 def test_reward_by_next_state_counts_its_expectation():
-    transition, _, initial, policy = random_mdp(2)
+    transition, _, _, policy = random_mdp(2)
     reward = np.random.default_rng(3).normal(size=(S, A, S))
     expected = (transition * reward).sum(2)
     for got, want in zip(
@@ -152,7 +150,7 @@ def test_reward_by_next_state_counts_its_expectation():
 
 def test_actions_are_a_deterministic_policy():
     transition, reward, _, _ = random_mdp(4)
-    actions = np.array([2, 0, 1, 1], np.int32)
+    actions = np.array([1, 0, 1, 1], np.int32)
     np.testing.assert_array_equal(
         exact.policy_evaluation(transition, reward, actions, 0.9).v,
         exact.policy_evaluation(transition, reward, np.eye(A)[actions], 0.9).v,
@@ -165,7 +163,7 @@ def test_finite_horizon_grows_into_the_infinite_one():
     assert exact.objective(transition, reward, initial, policy, 0.8, horizon=1) == pytest.approx(
         initial @ (policy * reward).sum(1), rel=1e-14
     )
-    for horizon in (10, 100):
+    for horizon in (7, 100):
         error = exact.objective(transition, reward, initial, policy, 0.8, horizon=horizon) - limit
         assert abs(error) <= 0.8**horizon * np.abs(reward).max() / 0.2 + 1e-14
 
@@ -240,11 +238,7 @@ def test_traced_agrees_with_concrete_under_jit_and_vmap():
     for got, x in zip(batched(policies, 0.9), want, strict=True):
         assert got.dtype == jnp.float32
         np.testing.assert_allclose(got, x, rtol=1e-4, atol=1e-5)
-    with jax.enable_x64(True):
-        for got, x in zip(batched(policies, 0.9), want, strict=True):
-            assert got.dtype == jnp.float64
-            np.testing.assert_allclose(got, x, rtol=1e-12, atol=1e-13)
-    actions = jnp.array([2, 0, 1, 1])
+    actions = jnp.array([1, 0, 1, 1])
     got = jax.jit(lambda a: exact.objective(transition, reward, initial, a, 0.9))(actions)
     np.testing.assert_allclose(
         got, exact.objective(transition, reward, initial, actions, 0.9), rtol=1e-4, atol=1e-5
@@ -286,15 +280,15 @@ NEGATIVE = np.where(np.arange(S) == 0, -0.5, 0.5) * np.ones((S, A, S))
         ({"transition": GOOD["transition"] * 1.00001}, "rows that sum to up to 1.00001.* at most 1"),
         ({"transition": GOOD["transition"] * np.nan}, "transition holds NaN or infinity"),
         ({"transition": [["a"]]}, "transition"),
-        ({"reward": np.zeros((S, A + 1))}, r"reward has shape \(4, 4\).* give \(4, 3\) or \(4, 3, 4\)"),
+        ({"reward": np.zeros((S, A + 1))}, r"reward has shape \(4, 3\).* give \(4, 2\) or \(4, 2, 4\)"),
         ({"reward": np.full((S, A), np.inf)}, "reward holds NaN or infinity"),
         ({"reward": np.full((S, A), 1j)}, "reward holds complex128; give real numbers"),
         ({"initial": np.ones(S + 1)}, r"initial has shape \(5,\)"),
         ({"initial": np.full(S, 0.1)}, "initial has rows that sum to only 0.4"),
-        ({"policy": np.full((S, A), 0.5)}, "policy has entries .* at most 1"),
-        ({"policy": np.full((S, A), 0.1)}, "policy has rows that sum to only 0.3"),
+        ({"policy": np.full((S, A), 0.6)}, "policy has entries .* at most 1"),
+        ({"policy": np.full((S, A), 0.1)}, "policy has rows that sum to only 0.2"),
         ({"policy": np.full(S, 0.5)}, "policy of shape .* no integers"),
-        ({"policy": np.full(S, A)}, "policy holds actions from 3 to 3; give actions from 0 to 2"),
+        ({"policy": np.full(S, A)}, "policy holds actions from 2 to 2; give actions from 0 to 1"),
         ({"discount": 1.01}, r"discount is 1.01; give a number in \[0, 1\]"),
         ({"discount": -0.1}, "discount is -0.1"),
         ({"discount": np.nan}, "discount holds NaN"),

@@ -14,7 +14,7 @@ S, A = 4, 3
 
 
 def random_mdp(seed, ends=0.0):
-    """transition [S, A, S], reward [S, A], initial [S], logits [S, A]; each step ends with probability `ends`."""
+    """transition [S, A, S], reward [S, A], initial [S], logits [S, A]; a step is the last with P = `ends`."""
     rng = np.random.default_rng(seed)
     transition = rng.dirichlet(np.ones(S), (S, A)) * (1 - ends)
     return transition, rng.normal(size=(S, A)), rng.dirichlet(np.ones(S)), rng.normal(size=(S, A))
@@ -26,8 +26,11 @@ def softmax(logits):
 
 
 def objective(transition, reward, initial, logits, discount, **options):
-    policy = jax.nn.softmax(logits) if isinstance(logits, jax.Array) else softmax(logits)
+    policy = softmax(logits) if isinstance(logits, np.ndarray) else jax.nn.softmax(logits)
     return exact.objective(transition, reward, initial, policy, discount, **options)
+
+
+DERIVATIVE = jax.jit(jax.grad(objective, argnums=3), static_argnames="horizon")
 
 
 def finite_differences(function, x, step=1e-5):
@@ -69,9 +72,7 @@ def test_theorem_is_the_derivative(discount, ends):
     gradient = exact.policy_gradient(transition, reward, initial, logits, discount)
     np.testing.assert_allclose(gradient.sum(1), 0, atol=1e-12 * np.abs(gradient).max())
     with jax.enable_x64(True):
-        derivative = jax.grad(objective, argnums=3)(
-            transition, reward, initial, jnp.asarray(logits), discount
-        )
+        derivative = DERIVATIVE(transition, reward, initial, logits, discount)
     np.testing.assert_allclose(gradient, derivative, rtol=1e-9, atol=1e-11 * np.abs(gradient).max())
     differences = finite_differences(lambda x: objective(transition, reward, initial, x, discount), logits)
     np.testing.assert_allclose(gradient, differences, rtol=1e-5, atol=1e-6 * np.abs(gradient).max())
@@ -82,14 +83,12 @@ def test_theorem_up_to_a_horizon_is_the_derivative():
     for discount in (0.0, 0.9, 1.0):
         gradient = exact.policy_gradient(transition, reward, initial, logits, discount, horizon=7)
         with jax.enable_x64(True):
-            derivative = jax.grad(objective, argnums=3)(
-                transition, reward, initial, jnp.asarray(logits), discount, horizon=7
-            )
+            derivative = DERIVATIVE(transition, reward, initial, logits, discount, horizon=7)
         np.testing.assert_allclose(gradient, derivative, rtol=1e-10, atol=1e-13)
 
 
 def enumerate_games(transition, reward, initial, logits, discount, horizon):
-    """J, ∇J and its version without γ^t, as the expectation of REINFORCE over all games of up to `horizon` steps."""
+    """J, ∇J and its version without γ^t: the mean of REINFORCE over all games of up to `horizon` steps."""
     policy = softmax(logits)
     num_states, num_actions = logits.shape
     value, gradient, dropped = 0.0, np.zeros_like(logits), np.zeros_like(logits)
@@ -138,10 +137,9 @@ def test_finite_horizon_grows_into_the_infinite_one(weighting):
     limit = exact.policy_gradient(*model, discount_weighting=weighting)
     errors = [
         np.abs(exact.policy_gradient(*model, discount_weighting=weighting, horizon=h) - limit).max()
-        for h in (5, 20, 200)
+        for h in (7, 200)
     ]
-    assert errors[0] > errors[1] > errors[2]
-    assert errors[2] < 1e-13
+    assert errors[0] > 1e-5 > 1e-13 > errors[1]
 
 
 def test_without_discount_weighting_states_are_weighted_by_plain_visits():
@@ -163,8 +161,8 @@ def test_without_discount_weighting_states_are_weighted_by_plain_visits():
 
 
 def test_without_discount_weighting_shared_logits_are_led_downhill():
-    # Three steps 0 → 1 → 2 → end under the same two logits. Action 0 pays 1 at once, action 1 pays 2 at the end,
-    # worth 2 γ² = ½ at the start: J = p + (1 − p) / 2 grows with p, but 1 − 2 < 0 once γ² is dropped.
+    # Three steps 0 → 1 → 2 → end under the same two logits. Action 0 pays 1 at the start, action 1 pays 2 at
+    # the end, worth 2 γ² = ½: J = p + (1 − p) / 2 grows with p, but 1 − 2 < 0 once γ² is dropped.
     transition = np.zeros((3, 2, 3))
     transition[0, :, 1] = transition[1, :, 2] = 1
     reward = np.array([[1.0, 0.0], [0.0, 0.0], [0.0, 2.0]])
@@ -191,18 +189,8 @@ def test_short_corridor_gradient_of_the_shared_logits_vanishes_at_the_optimum():
     for p in (0.2, 2 - np.sqrt(2), 0.9):
         logits = np.log([[1 - p, p]] * 4)
         gradient = exact.policy_gradient(transition, reward, [1, 0, 0, 0], logits, 1).sum(0)
-        slope = (2 * p**2 - 8 * p + 4) / (p * (1 - p)) ** 2 * -1  # dv/dp of (2p − 4) / (p (1 − p))
-        np.testing.assert_allclose(gradient[1], -slope * p * (1 - p) * -1, rtol=1e-10, atol=1e-11)
-
-
-def test_one_state_of_a_bandit_is_the_closed_form():
-    rewards, logits = np.array([[0.3, -1.0, 2.0]]), np.array([[0.1, 0.5, -0.7]])
-    p = softmax(logits)
-    expected = p * (rewards - (p * rewards).sum())
-    gradient = exact.policy_gradient(np.zeros((1, 3, 1)), rewards, [1.0], logits, 1)
-    np.testing.assert_allclose(gradient, expected, rtol=1e-13)
-    by_next = exact.policy_gradient(np.ones((1, 3, 1)), rewards[:, :, None], [1.0], logits, 0)
-    np.testing.assert_allclose(by_next, expected, rtol=1e-13)
+        slope = (2 * p**2 - 8 * p + 4) / (p * (1 - p)) ** 2  # dv/dp of v = (2p − 4) / (p (1 − p))
+        np.testing.assert_allclose(gradient[1], slope * p * (1 - p), rtol=1e-10, atol=1e-11)
 
 
 def test_reward_by_next_state_counts_its_expectation():
@@ -215,32 +203,32 @@ def test_reward_by_next_state_counts_its_expectation():
     )
 
 
-def test_traced_agrees_with_concrete():
+@pytest.mark.parametrize("options", [{}, {"discount_weighting": False, "horizon": 7}])
+def test_traced_agrees_with_concrete_under_jit_and_vmap(options):
     transition, reward, initial, _ = random_mdp(7, ends=0.1)
     batch = np.random.default_rng(8).normal(size=(3, S, A))
-    for options in ({}, {"discount_weighting": False}, {"horizon": 7}):
-        want = [exact.policy_gradient(transition, reward, initial, x, 0.9, **options) for x in batch]
-        assert all(isinstance(x, np.ndarray) and x.dtype == np.float64 for x in want)
+    want = [exact.policy_gradient(transition, reward, initial, x, 0.9, **options) for x in batch]
+    assert all(isinstance(x, np.ndarray) and x.dtype == np.float64 for x in want)
 
-        @jax.jit
-        @jax.vmap
-        def batched(logits, options=options):
-            return exact.policy_gradient(transition, reward, initial, logits, 0.9, **options)
+    @jax.jit
+    @jax.vmap
+    def batched(logits):
+        return exact.policy_gradient(transition, reward, initial, logits, 0.9, **options)
 
-        got = batched(batch)
-        assert got.dtype == jnp.float32
-        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
-        with jax.enable_x64(True):
-            np.testing.assert_allclose(batched(batch), want, rtol=1e-12, atol=1e-13)
+    got = batched(batch)
+    assert got.dtype == jnp.float32
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
 
 
-def test_grad_under_jit_and_vmap_is_the_theorem():
+def test_grad_of_the_objective_under_jit_and_vmap_is_the_theorem():
     transition, reward, initial, _ = random_mdp(9, ends=0.2)
     batch = np.random.default_rng(10).normal(size=(3, S, A))
     want = [exact.policy_gradient(transition, reward, initial, x, 1) for x in batch]
     with jax.enable_x64(True):
-        derivative = jax.grad(lambda x: objective(transition, reward, initial, jnp.asarray(x), 1))
-        np.testing.assert_allclose(jax.jit(jax.vmap(derivative))(batch), want, rtol=1e-10, atol=1e-12)
+        batched = jax.vmap(DERIVATIVE, in_axes=(None, None, None, 0, None))
+        np.testing.assert_allclose(
+            batched(transition, reward, initial, batch, 1), want, rtol=1e-10, atol=1e-12
+        )
 
 
 def test_endless_games_are_refused_where_the_answer_is_infinite():
@@ -248,7 +236,7 @@ def test_endless_games_are_refused_where_the_answer_is_infinite():
     with pytest.raises(InvalidInput, match="discount is 1, but the episode never ends"):
         exact.policy_gradient(*model, 1)
     with pytest.raises(
-        InvalidInput, match="discount_weighting False, but .*discount_weighting=True or a horizon"
+        InvalidInput, match=r"discount_weighting False, but .*discount_weighting=True or a horizon"
     ):
         exact.policy_gradient(*model, 0.9, discount_weighting=False)
     assert np.isfinite(exact.policy_gradient(*model, 1, discount_weighting=False, horizon=7)).all()

@@ -24,7 +24,7 @@ from jax import lax
 
 from purepg.errors import InvalidInput
 from purepg.exact.finite_mdp import action_values, refuse_endless, state_values
-from purepg.exact.model import Array, Model, earning, follow, make_model
+from purepg.exact.model import Array, Model, earning, follow, make_model, policy_probabilities
 from purepg.exact.precision import exact
 
 
@@ -131,7 +131,8 @@ def policy_iteration(
 
     def improve(state):
         result, policy = state
-        v = state_values(model, _deterministic(model, policy), discount)
+        chain = follow(model, policy_probabilities(model, policy))
+        v = state_values(model, chain, discount)
         q = action_values(model, v, discount)
         result = PolicyIteration(v, q, policy, result.sweeps + 1)
         return result, _better(q, policy, _rounding(model, v))
@@ -152,12 +153,13 @@ def policy_iteration(
 
 def _first_policy(model: Model, discount: float | Array) -> jax.Array:
     """[S] int: greedy with respect to the uniform policy's values, ties to what it finishes soonest."""
-    uniform = jnp.full_like(model.reward, 1 / model.reward.shape[1])
-    v = state_values(model, uniform, discount)
+    chain = follow(model, jnp.full_like(model.reward, 1 / model.reward.shape[1]))  # uniform
+    v = state_values(model, chain, discount)
     q = action_values(model, v, discount)
-    earns = earning(follow(model, uniform))
-    clock = model._replace(reward=jnp.where(earns[:, None], 1.0, jnp.zeros_like(model.reward)))
-    time_left = action_values(clock, state_values(clock, uniform, discount), discount)  # [S, A]
+    # The clock pays 1 a step for as long as rewards can come.
+    clock = jnp.where(earning(chain), 1.0, jnp.zeros_like(v))
+    time_left = state_values(model, chain._replace(reward=clock), discount)
+    time_left = action_values(model._replace(reward=jnp.zeros_like(q)), time_left, discount)  # [S, A]
     is_best = q >= q.max(1)[:, None] - 10 * _rounding(model, v)
     return jnp.where(is_best, time_left, jnp.inf).argmin(1)
 
@@ -166,10 +168,6 @@ def _better(q: jax.Array, policy: jax.Array, rounding: jax.Array) -> jax.Array:
     """[S] int: the greedy action where it is better than that of policy [S], by more than rounding."""
     current = jnp.take_along_axis(q, policy[:, None], axis=1)[:, 0]
     return jnp.where(q.max(1) > current + 10 * rounding, q.argmax(1), policy)
-
-
-def _deterministic(model: Model, policy: jax.Array) -> jax.Array:
-    return jnp.eye(model.reward.shape[1], dtype=model.reward.dtype)[policy]
 
 
 def _rounding(model: Model, v: jax.Array) -> jax.Array:

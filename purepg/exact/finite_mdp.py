@@ -28,12 +28,14 @@ from purepg.errors import InvalidInput
 from purepg.exact.linear_solve import solve
 from purepg.exact.model import (
     Array,
+    Chain,
     Model,
     can_reach,
     earning,
     follow,
     make_model,
     policy_probabilities,
+    reachable,
     transient,
 )
 from purepg.exact.precision import exact
@@ -85,8 +87,7 @@ def policy_evaluation(
       InvalidInput: bad arguments, or discount = 1 and rewards that never cease from some state.
     """
     model = make_model(transition, reward)
-    probabilities = policy_probabilities(model, policy)
-    v = state_values(model, probabilities, discount)
+    v = state_values(model, follow(model, policy_probabilities(model, policy)), discount)
     return PolicyEvaluation(v, action_values(model, v, discount))
 
 
@@ -116,7 +117,7 @@ def objective(
     model = make_model(transition, reward)
     probabilities = policy_probabilities(model, policy)
     if horizon is None:
-        v = state_values(model, probabilities, discount)
+        v = state_values(model, follow(model, probabilities), discount)
         # An infinite value counts only where it is met.
         v = jnp.where((initial > 0) | jnp.isfinite(v), v, 0.0)
     else:
@@ -147,14 +148,14 @@ def occupancy(
       InvalidInput: bad arguments, or discount = 1 and an episode that may never end (traced: infinity).
     """
     model = make_model(transition, reward)
-    return visits(model, policy_probabilities(model, policy), initial, discount, ~model.terminal)
+    chain = follow(model, policy_probabilities(model, policy))
+    return visits(chain, initial, discount, ~model.terminal)
 
 
-def state_values(model: Model, policy: jax.Array, discount: float | Array) -> jax.Array:
-    """v [S] of policy [S, A]; NaN where discount = 1 and rewards never cease."""
-    chain = follow(model, policy)
+def state_values(model: Model, chain: Chain, discount: float | Array) -> jax.Array:
+    """v [S] of the model's chain; NaN where discount = 1 and rewards never cease."""
     earns = earning(chain)
-    endless = can_reach(chain.edges, earns & ~transient(chain, earns)) & (discount >= 1)
+    endless = can_reach(chain, earns & ~transient(chain, earns)) & (discount >= 1)
     solved = jnp.where(discount < 1, ~model.terminal, earns & ~endless)
     v = solve(_balance(chain.transition, solved, discount), jnp.where(solved, chain.reward, 0.0))
     return jnp.where(endless, jnp.nan, v)
@@ -180,16 +181,13 @@ def values_up_to(
     return lax.scan(back, jnp.zeros_like(model.reward[:, 0]), length=horizon, reverse=True)
 
 
-def visits(
-    model: Model, policy: jax.Array, initial: Array, discount: float | Array, counted: jax.Array
-) -> jax.Array:
+def visits(chain: Chain, initial: Array, discount: float | Array, counted: jax.Array) -> jax.Array:
     """Σ_t discount^t P(s_t = s) [S] over the counted [S] states, which nothing enters from outside.
 
     Infinite where discount = 1 and an episode, having come there, never leaves the counted states.
     """
-    chain = follow(model, policy)
     leaves = transient(chain, counted)
-    reached = can_reach(chain.edges.T, jnp.asarray(initial > 0))
+    reached = reachable(chain, jnp.asarray(initial > 0))
     endless = counted & ~leaves & reached & (discount >= 1)
     solved = jnp.where(discount < 1, counted, leaves)
     d = solve(_balance(chain.transition, solved, discount).T, jnp.where(solved, initial, 0.0))

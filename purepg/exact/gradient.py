@@ -60,10 +60,11 @@ def policy_gradient(
     step_weight = discount if discount_weighting else 1.0
     if horizon is not None:
         return _gradient_up_to(model, initial, policy, discount, step_weight, horizon)
-    v = state_values(model, policy, discount)
+    chain = follow(model, policy)
+    v = state_values(model, chain, discount)
     q = action_values(model, v, discount)
     # Where no reward can come any more the advantage is 0, however long the episode stays there.
-    d = visits(model, policy, initial, step_weight, earning(follow(model, policy)))
+    d = visits(chain, initial, step_weight, earning(chain))
     weight = d[:, None] * policy
     advantage = jnp.where(weight > 0, q - v[:, None], 0.0)
     return weight * advantage

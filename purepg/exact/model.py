@@ -38,7 +38,7 @@ class Chain(NamedTuple):
 
     transition: jax.Array  # [S, S]
     reward: jax.Array  # [S]
-    edges: jax.Array  # [S, S] bool: the positive transitions
+    reaches: jax.Array  # [S, S] bool: from the row's state a path of no step or more leads to the column's
     leaks: jax.Array  # [S] bool: the episode may end here and now
     pays: jax.Array  # [S] bool: some action that is taken here has a reward
 
@@ -74,34 +74,43 @@ def follow(model: Model, policy: jax.Array) -> Chain:
     return Chain(
         transition=transition,
         reward=(policy * model.reward).sum(1),
-        edges=transition > 0,
+        reaches=_closure(transition > 0),
         leaks=(taken & model.leaks).any(1),
         pays=(taken & (model.reward != 0)).any(1),
     )
 
 
-def can_reach(edges: jax.Array, target: jax.Array) -> jax.Array:
-    """[S] bool: from which states a path over edges [S, S] (none is a path too) leads to target [S]."""
+def can_reach(chain: Chain, target: jax.Array) -> jax.Array:
+    """[S] bool: the states from which the chain can come to target [S], or that are in it."""
+    return (chain.reaches & target[None, :]).any(1)
 
-    def spread(state):
-        reached, _ = state
-        further = reached | (edges & reached[None, :]).any(1)
-        return further, (further != reached).any()
 
-    return lax.while_loop(lambda state: state[1], spread, (target, target.any()))[0]
+def reachable(chain: Chain, start: jax.Array) -> jax.Array:
+    """[S] bool: the states to which the chain can come from start [S], or that are in it."""
+    return (chain.reaches & start[:, None]).any(0)
 
 
 def earning(chain: Chain) -> jax.Array:
     """[S] bool: the states from which some reward can still come."""
-    return can_reach(chain.edges, chain.pays)
+    return can_reach(chain, chain.pays)
 
 
 def transient(chain: Chain, counted: jax.Array) -> jax.Array:
     """[S] bool: the counted [S] states from which the chain can leave the counted states, or end.
 
-    In a finite chain such a state is visited finitely often; from the other counted states one goes round
-    for ever.
+    In a finite chain such a state is visited finitely often, and from the other counted states one goes round
+    for ever; provided that no counted state is entered from outside.
     """
-    inside = chain.edges & counted[:, None] & counted[None, :]
-    exits = counted & (chain.leaks | (chain.edges & ~counted[None, :]).any(1))
-    return can_reach(inside, exits)
+    exits = chain.leaks | can_reach(chain, ~counted)
+    return counted & can_reach(chain, exits)
+
+
+def _closure(edges: jax.Array) -> jax.Array:
+    """[S, S] bool: where a path over edges [S, S] leads, of no step or more."""
+
+    def double(_, reaches):
+        paths = reaches.astype(jnp.float32)
+        return paths @ paths > 0
+
+    size = edges.shape[0]
+    return lax.fori_loop(0, size.bit_length(), double, edges | jnp.eye(size, dtype=bool))
