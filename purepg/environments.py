@@ -116,6 +116,18 @@ def num_actions(spec: EnvironmentSpec) -> int:
     return int(space.n)
 
 
+def exact_model(spec: EnvironmentSpec, params: Any = None) -> Any:
+    """The arrays (transition `[S, A, S]`, reward, initial `[S]`) of an environment that has them.
+
+    Raises:
+      InvalidInput: the environment has no exact model.
+    """
+    env = resolve(spec)
+    if not hasattr(env, "exact_model"):
+        raise InvalidInput(f"{spec.name!r} has no exact model: finite MDPs have one (`exact_model(params)`)")
+    return env.exact_model(parameters(spec, params))
+
+
 def _factory(name: str) -> Callable[..., Environment]:
     if ":" in name:
         return import_object(name)
