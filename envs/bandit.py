@@ -38,4 +38,5 @@ class Bandit(FiniteMDP):
             terminal=(False, True),
             observation=(0, 0),
             reward_noise=reward_noise,
+            max_steps=1,
         )

@@ -88,7 +88,9 @@ def _train(arguments: list[str]) -> None:
     started = time.perf_counter()
     last = parsed.first_seed + parsed.seeds
     if parsed.seeds < 1 or parsed.first_seed < 0:
-        raise InvalidInput(f"seeds = {parsed.seeds}, first_seed = {parsed.first_seed}: give seeds >= 1, first_seed >= 0")
+        raise InvalidInput(
+            f"seeds = {parsed.seeds}, first_seed = {parsed.first_seed}: give seeds >= 1, first_seed >= 0"
+        )
     with reporter() as report:
         result = run(
             method,
@@ -131,7 +133,9 @@ def _parse_train(arguments: list[str]):
         for name, (default, prefix) in groups.items()
     ]
     flags = dataclasses.make_dataclass("flags", fields, bases=(_Run,), frozen=True)
-    parsed: Any = _tyro(flags, arguments, "train", default=flags(**vars(names) | {"updates": recipe.num_updates}))
+    parsed: Any = _tyro(
+        flags, arguments, "train", default=flags(**vars(names) | {"updates": recipe.num_updates})
+    )
     if parsed.env != names.env:
         raise InvalidInput(f"the environment comes first: purepg train {parsed.env} …")
     chosen = {name: getattr(parsed, name, default) for name, (default, _) in groups.items()}
@@ -209,13 +213,13 @@ def _new_run_name(method: Any, estimator: str) -> str:
 def _print_result(result: Any, title: str, total_seconds: float) -> None:
     dataset = result.dataset
     name = result.method.task.env.name
+    print(f"{title} on {name}: mean return of each seed")
+    tables = {"training games, last update": dataset["return"].values[:, -1]}
     if "evaluation_return" in dataset:
-        values = dataset["evaluation_return"].values
-        what = f"greedy mean return over {dataset.attrs['evaluation_games']} fresh games"
-    else:
-        values = dataset["return"].values[:, -1]
-        what = "mean return of the last update"
-    _print_summary(f"{title} on {name}: {what}, by seed", values, name)
+        tables[f"greedy, {dataset.attrs['evaluation_games']} fresh games"] = dataset[
+            "evaluation_return"
+        ].values
+    _print_summary(tables, name)
     frozen = int((dataset["frozen_at"].values >= 0).sum())
     skipped = int(dataset["skipped"].values.sum())
     if skipped:
@@ -228,30 +232,40 @@ def _print_result(result: Any, title: str, total_seconds: float) -> None:
     )
 
 
-def _print_summary(title: str, values: Any, env_name: str) -> None:
-    """One table of one row: what the numbers `values` [S], one a seed, come to."""
+def _print_summary(columns: dict[str, Any], env_name: str) -> None:
+    """A table with a column for each title and its values [S], one a seed."""
     from rich.console import Console
-    from rich.table import Column, Table
+    from rich.table import Table
 
+    rows: dict[str, list[str]] = {}
+    for values in columns.values():
+        for name, text in _summary_rows(values, env_name).items():
+            rows.setdefault(name, []).append(text)
+    table = Table("")
+    for title in columns:
+        table.add_column(title, justify="right")
+    for name, texts in rows.items():
+        table.add_row(name, *texts)
+    Console().print(table)
+
+
+def _summary_rows(values: Any, env_name: str) -> dict[str, str]:
     from purepg.environments import SOLVED_AT
     from purepg.statistics import summarize
 
     s = summarize(values)
-    columns = {"seeds": str(s.num_seeds)}
+    rows = {"seeds": str(s.num_seeds)}
     if env_name in SOLVED_AT:
         share = (values >= SOLVED_AT[env_name]).mean()
-        columns[f"solved (≥ {SOLVED_AT[env_name]:g})"] = f"{share:.1%}"
+        rows[f"solved (≥ {SOLVED_AT[env_name]:g})"] = f"{share:.1%}"
     interval = "" if math.isnan(s.low) else f" [{s.low:.2f}, {s.high:.2f}]"
-    columns |= {
+    return rows | {
         "mean [95 % interval]": f"{s.mean:.2f}{interval}",
         "interquartile mean": f"{s.interquartile_mean:.2f}",
         "median": f"{s.median:.2f}",
         "worst": f"{s.worst:.2f}",
         "best": f"{s.best:.2f}",
     }
-    table = Table(*(Column(name, justify="right") for name in columns), title=title, title_justify="left")
-    table.add_row(*columns.values())
-    Console().print(table)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -286,7 +300,8 @@ def _evaluate(arguments: list[str]) -> None:
     values = np.asarray(evaluation.returns).mean(axis=1)
     how = "sampled" if parsed.sampled else "greedy"
     name = result.method.task.env.name
-    _print_summary(f"{name}: {how} mean return over {parsed.games} fresh games, by seed", values, name)
+    print(f"{name}: mean return of each seed")
+    _print_summary({f"{how}, {parsed.games} fresh games": values}, name)
 
 
 def _list(arguments: list[str]) -> None:

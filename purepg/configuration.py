@@ -46,5 +46,7 @@ def decode(data: Any) -> Any:
 def _name(thing: Any) -> str:
     module, name = getattr(thing, "__module__", None), getattr(thing, "__qualname__", "<")
     if module in (None, "__main__") or "<" in name:
-        raise InvalidInput(f"{thing!r} cannot be saved: define it at the top level of a module that can be imported")
+        raise InvalidInput(
+            f"{thing!r} cannot be saved: define it at the top level of a module that can be imported"
+        )
     return f"{module}:{name}"

@@ -20,19 +20,22 @@ class Recipe(NamedTuple):
 
 
 class _Row(NamedTuple):
+    num_games: int
     learning_rate: float
     discount: float
     num_updates: int
 
 
-# By environment; the first entry is for whole games with a baseline, the second for estimators without one, which
-# need more updates.
+# By environment: with a baseline, and without one, where smaller and more steps are needed.
 _TABLE = {
-    "CartPole-v1": (_Row(1e-2, 0.99, 30), _Row(1e-2, 0.99, 100)),
-    "ShortCorridor": (_Row(0.05, 1.0, 100), _Row(0.05, 1.0, 100)),
-    "Bandit": (_Row(0.05, 1.0, 100), _Row(0.05, 1.0, 100)),
+    "CartPole-v1": (_Row(32, 1e-2, 0.99, 25), _Row(64, 3e-3, 0.99, 60)),
+    "Bandit": (_Row(32, 0.1, 1.0, 50), _Row(32, 0.1, 1.0, 50)),
+    "Chain": (_Row(32, 0.1, 0.99, 50), _Row(32, 0.1, 0.99, 50)),
+    "ShortCorridor": (_Row(32, 0.05, 1.0, 100), _Row(32, 0.02, 1.0, 200)),
+    "GridWorld": (_Row(32, 0.1, 0.99, 100), _Row(32, 0.1, 0.99, 200)),
 }
-_OTHERWISE = (_Row(1e-2, 0.99, 100), _Row(1e-2, 0.99, 200))
+_OTHERWISE = (_Row(64, 1e-2, 0.99, 100), _Row(64, 3e-3, 0.99, 200))
+_WITHOUT_BASELINE = ("reinforce", "reinforce-total")
 
 
 def recipe(env: EnvironmentSpec | str, estimator: str) -> Recipe:
@@ -43,7 +46,8 @@ def recipe(env: EnvironmentSpec | str, estimator: str) -> Recipe:
     """
     spec = environments.environment(env) if isinstance(env, str) else env
     chosen = estimators.make(estimator)
-    row = _TABLE.get(spec.name, _OTHERWISE)[estimator in ("reinforce", "reinforce-total")]
+    row = _TABLE.get(spec.name, _OTHERWISE)[estimator in _WITHOUT_BASELINE]
     network = MLP() if environments.inputs(spec).num_categories is None else Table()
-    method = PolicyGradient(Task(spec, Softmax(network), Games()), chosen, Optimizer())
-    return Recipe(method, Hyperparams(learning_rate=row.learning_rate, discount=row.discount), row.num_updates)
+    method = PolicyGradient(Task(spec, Softmax(network), Games(row.num_games)), chosen, Optimizer())
+    hyper = Hyperparams(learning_rate=row.learning_rate, discount=row.discount)
+    return Recipe(method, hyper, row.num_updates)

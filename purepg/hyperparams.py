@@ -70,7 +70,9 @@ def over_seeds(hyper: Hyperparams, env_params: Any, num_seeds: int) -> Hyperpara
 
 def encode(hyper: Hyperparams) -> dict[str, Any]:
     """One set of numbers as JSON-ready data; the environment's parameters field by field, where any are given."""
-    env = hyper.env and {f.name: np.asarray(getattr(hyper.env, f.name)).tolist() for f in dataclasses.fields(hyper.env)}
+    env = hyper.env and {
+        f.name: np.asarray(getattr(hyper.env, f.name)).tolist() for f in dataclasses.fields(hyper.env)
+    }
     return {name: np.asarray(getattr(hyper, name)).tolist() for name in _RANGES} | {"env": env}
 
 

@@ -33,7 +33,9 @@ class Optimizer:
     def __post_init__(self):
         for field, allowed in (("name", _OPTIMIZERS), ("schedule", ("constant", "linear", "cosine"))):
             if getattr(self, field) not in allowed:
-                raise InvalidInput(f"optimizer {field} = {getattr(self, field)!r} is not one of {', '.join(allowed)}")
+                raise InvalidInput(
+                    f"optimizer {field} = {getattr(self, field)!r} is not one of {', '.join(allowed)}"
+                )
         if self.schedule != "constant" and self.horizon < 1:
             raise InvalidInput(f"a {self.schedule} schedule needs horizon >= 1 updates, not {self.horizon}")
 
@@ -42,7 +44,11 @@ class Optimizer:
 
         def learning_rate(count):
             progress = jnp.clip(count / max(self.horizon, 1), 0.0, 1.0)
-            falls = {"constant": 1.0, "linear": 1.0 - progress, "cosine": (1.0 + jnp.cos(jnp.pi * progress)) / 2.0}
+            falls = {
+                "constant": 1.0,
+                "linear": 1.0 - progress,
+                "cosine": (1.0 + jnp.cos(jnp.pi * progress)) / 2.0,
+            }
             return hyper.learning_rate * falls[self.schedule]
 
         clip = optax.clip_by_global_norm(hyper.max_gradient_norm)

@@ -63,7 +63,9 @@ class Result:
     def params(self, seed: int) -> Params:
         """The trained parameters of one seed, by its number."""
         if seed not in self.seeds:
-            raise InvalidInput(f"seed {seed} is not in this run: it has {self.seeds.min()} … {self.seeds.max()}")
+            raise InvalidInput(
+                f"seed {seed} is not in this run: it has {self.seeds.min()} … {self.seeds.max()}"
+            )
         index = int(np.flatnonzero(self.seeds == seed)[0])
         return jax.tree.map(lambda x: x[index], self.method.params(self.state.learner))
 
@@ -112,7 +114,9 @@ def load(directory: str | os.PathLike) -> Result:
 
     folder = pathlib.Path(directory)
     if not (folder / "config.json").is_file():
-        raise InvalidInput(f"{folder} holds no saved run (no config.json in it); give the folder `purepg train` named")
+        raise InvalidInput(
+            f"{folder} holds no saved run (no config.json in it); give the folder `purepg train` named"
+        )
     try:
         config = json.loads((folder / "config.json").read_text())
         version = config["format"], config["purepg"]
@@ -133,7 +137,9 @@ def load(directory: str | os.PathLike) -> Result:
     except InvalidInput:
         raise
     except Exception as error:  # whatever a reader makes of half a file
-        raise InvalidInput(f"the run in {folder} is damaged: {type(error).__name__}: {_first_line(error)}") from error
+        raise InvalidInput(
+            f"the run in {folder} is damaged: {type(error).__name__}: {_first_line(error)}"
+        ) from error
     return Result(method, hyper, state, dataset)
 
 

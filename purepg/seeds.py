@@ -27,9 +27,8 @@ def use_all_cores(num_devices: int | None = None) -> None:
     Raises:
       InvalidInput: JAX has started already.
     """
-    num_devices = num_devices or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     try:
-        jax.config.update("jax_num_cpu_devices", num_devices)
+        jax.config.update("jax_num_cpu_devices", num_devices or _num_cores())
     except RuntimeError as error:
         raise InvalidInput(
             "JAX has started already, its devices are fixed: call purepg.seeds.use_all_cores() before the first array"
@@ -72,13 +71,22 @@ class Placed:
 
     def pad(self, tree: Any) -> Any:
         """`[S, ...]` → `[padded, ...]`, on the devices."""
-        index = np.minimum(np.arange(self.padded), self.num_seeds - 1)
-        return jax.device_put(jax.tree.map(lambda x: x[index], tree), self._sharding)
+        if self.padded > self.num_seeds:
+            index = np.minimum(np.arange(self.padded), self.num_seeds - 1)
+            tree = jax.tree.map(lambda x: x[index], tree)
+        return jax.device_put(tree, self._sharding)
 
     def unpad(self, tree: Any) -> Any:
         """`[padded, ...]` → `[S, ...]`."""
+        if self.padded == self.num_seeds:
+            return tree
         return jax.tree.map(lambda x: x[: self.num_seeds], tree)
 
     def compile(self, *arguments: Any) -> Callable:
         """The compiled function for arguments of these shapes."""
         return self._jitted.lower(*arguments).compile()
+
+
+def _num_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -137,7 +137,9 @@ def test_entropy_bonus_enters_the_update_and_not_the_estimate():
         return -0.3 * jnp.sum(jnp.where(rows.live, jnp.sum(jnp.exp(log_prob) * log_prob, -1), 0.0)) / 2
 
     np.testing.assert_array_equal(plain.policy_gradient["table"], bonus.policy_gradient["table"])
-    np.testing.assert_allclose(bonus.other_gradient["table"], jax.grad(entropy)(PARAMS["table"]), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        bonus.other_gradient["table"], jax.grad(entropy)(PARAMS["table"]), rtol=1e-4, atol=1e-6
+    )
     np.testing.assert_array_equal(plain.other_gradient["table"], 0.0)
 
 
@@ -152,7 +154,9 @@ def test_reward_scale_scales_the_estimate_and_not_the_reported_return():
 
 @pytest.mark.parametrize("rows_per_chunk", [7, 30, 100])
 def test_chunks_change_the_gradient_by_rounding_only(rows_per_chunk):
-    method = purepg.PolicyGradient(purepg.Task("CartPole-v1", collect=purepg.Games(3, 30)), estimators.make("reinforce-loo"))
+    method = purepg.PolicyGradient(
+        purepg.Task("CartPole-v1", collect=purepg.Games(3, 30)), estimators.make("reinforce-loo")
+    )
     params = method.task.bind_policy().init(jax.random.key(1))
     chunked = dataclasses.replace(method.estimator, rows_per_chunk=rows_per_chunk)
     whole, parts = (
@@ -172,7 +176,9 @@ def z_scores(task, estimator, hyper, reference, num_batches, key=0):
     keys = jax.random.split(jax.random.key(key), num_batches)
     gradients = np.asarray(jax.jit(lambda keys: jax.lax.map(one, keys))(keys), np.float64)
     error = gradients.std(axis=0, ddof=1) / np.sqrt(num_batches)
-    deviation = np.where(error > 0, (gradients.mean(axis=0) - reference) / np.where(error > 0, error, 1.0), 0.0)
+    deviation = np.where(
+        error > 0, (gradients.mean(axis=0) - reference) / np.where(error > 0, error, 1.0), 0.0
+    )
     np.testing.assert_allclose(reference[error == 0], 0.0, atol=1e-6)
     return np.abs(deviation).max(), np.abs(reference / np.where(error > 0, error, np.inf)).max()
 
@@ -184,7 +190,9 @@ def test_short_corridor_by_sampling(name):
     task = purepg.Task(purepg.environment("ShortCorridor"), purepg.Softmax(table), purepg.Games(20, 500))
     model = purepg.environments.exact_model(task.env)
     logits = np.tile([[0.7, 0.0]], (4, 1))
-    reference = exact.policy_gradient(*model, logits, 1.0).sum(axis=0, keepdims=True)  # all states share one row
+    reference = exact.policy_gradient(*model, logits, 1.0).sum(
+        axis=0, keepdims=True
+    )  # all states share one row
     worst, signal = z_scores(task, estimators.make(name), purepg.Hyperparams(discount=1.0), reference, 500)
     assert worst < 4
     assert signal > 8  # an estimator without signal would be refused
@@ -200,8 +208,12 @@ def test_gridworld_by_sampling(estimator, discount_weighting):
     task = purepg.Task(env, purepg.Softmax(purepg.Table()), purepg.Games(20, 50))
     model = purepg.environments.exact_model(env)
     logits = np.zeros(model.reward.shape[:2])
-    reference = exact.policy_gradient(*model, logits, GAMMA, horizon=50, discount_weighting=discount_weighting)
-    other = exact.policy_gradient(*model, logits, GAMMA, horizon=50, discount_weighting=not discount_weighting)
+    reference = exact.policy_gradient(
+        *model, logits, GAMMA, horizon=50, discount_weighting=discount_weighting
+    )
+    other = exact.policy_gradient(
+        *model, logits, GAMMA, horizon=50, discount_weighting=not discount_weighting
+    )
     worst, signal = z_scores(task, estimator, HYPER, reference, 1000)
     assert worst < 4
     assert signal > 8

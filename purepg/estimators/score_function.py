@@ -55,7 +55,9 @@ class ScoreFunction:
                 "target 'total' needs discount_weighting off"
             )
         if self.rows_per_chunk < 0:
-            raise InvalidInput(f"rows_per_chunk = {self.rows_per_chunk}: give a positive number, or 0 for automatic")
+            raise InvalidInput(
+                f"rows_per_chunk = {self.rows_per_chunk}: give a positive number, or 0 for automatic"
+            )
         self.baseline.check(task)
 
     def init(self, task: Task, hyper: Hyperparams, params: Params, key: jax.Array) -> Any:
@@ -95,9 +97,7 @@ class ScoreFunction:
         alone = _weighted_score(policy, params, rows, weight, jnp.zeros_like(weight), chunk)
         full = _weighted_score(policy, params, rows, weight, hyper.entropy_coefficient * scale, chunk)
         numbers = metrics.of_games(rows) | {"entropy": metrics.over(full.entropy, rows.live)}
-        return Estimate(
-            alone.gradient, full.gradient, self.baseline.update(state, value, rows), numbers
-        )
+        return Estimate(alone.gradient, full.gradient, self.baseline.update(state, value, rows), numbers)
 
 
 class _Score(NamedTuple):
