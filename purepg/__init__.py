@@ -42,10 +42,6 @@ _HOME = {
     "init": "training",
     "train": "training",
 }
-__all__ = [  # noqa: PLE0604 (the two tables above are the list)
-    *_MODULES,
-    *_HOME,
-]
 
 
 def __getattr__(name: str) -> Any:
@@ -57,4 +53,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*globals(), *_MODULES, *_HOME])

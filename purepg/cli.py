@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else arguments
     commands = {"train": _train, "evaluate": _evaluate, "list": _list}
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(__doc__.strip() + "\n\n`purepg COMMAND --help` explains a command.")
+        print((__doc__ or "").strip() + "\n\n`purepg COMMAND --help` explains a command.")
         return
     if arguments[0] == "--version":
         from purepg import __version__
@@ -116,13 +116,13 @@ def _parse_train(arguments: list[str]):
     names = _peek(arguments)
     spec = environments.environment(names.env, **dict(_pair(p) for p in names.env_arguments))
     recipe = defaults.recipe(spec, names.estimator)
-    task, estimator = recipe.method.task, recipe.method.estimator
+    task, policy, estimator = _parts(recipe.method)
     if names.baseline is not None:
         estimator = dataclasses.replace(estimator, baseline=baselines.make(names.baseline))
     groups = {
         "hyper": (recipe.hyper, ""),
         "collect": (task.collect, ""),
-        "network": (task.policy.network, "network"),
+        "network": (policy.network, "network"),
         "method": (estimator, ""),
         "baseline_fields": (estimator.baseline, "baseline"),
         "optimizer": (recipe.method.optimizer, "optimizer"),
@@ -142,12 +142,16 @@ def _parse_train(arguments: list[str]):
     estimator = chosen["method"]
     if "baseline_fields" in chosen:
         estimator = dataclasses.replace(estimator, baseline=chosen["baseline_fields"])
-    policy = dataclasses.replace(task.policy, network=chosen["network"])
+    policy = dataclasses.replace(policy, network=chosen["network"])
     task = dataclasses.replace(task, policy=policy, collect=chosen["collect"])
     method = dataclasses.replace(recipe.method, task=task, estimator=estimator, optimizer=chosen["optimizer"])
     env_params = dict(_pair(p) for p in parsed.env_params)
     env = hyperparams.with_env_params(spec, env_params) if env_params else None
     return parsed, method, dataclasses.replace(chosen["hyper"], env=env)
+
+
+def _parts(method: Any) -> tuple[Any, Any, Any]:
+    return method.task, method.task.policy, method.estimator
 
 
 def _peek(arguments: list[str]) -> _Run:

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from purepg import environments
 from purepg.environments import EnvironmentSpec
@@ -50,7 +51,7 @@ def check(hyper: Hyperparams) -> None:
     """
     for name, (low, high) in _RANGES.items():
         value = getattr(hyper, name)
-        if isinstance(value, jax.core.Tracer):
+        if isinstance(value, Tracer):
             continue
         value = np.asarray(value)
         if not ((value >= low) & (value <= high)).all():

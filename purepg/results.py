@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from purepg import __version__, configuration, environments, hyperparams
+from purepg import __version__, configuration, hyperparams
 from purepg import seeds as seed_axis
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams

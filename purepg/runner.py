@@ -14,7 +14,7 @@ from purepg.evaluation import Evaluation, evaluate
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
 from purepg.results import Result
-from purepg.seeds import Placed, Placement
+from purepg.seeds import Placed
 from purepg.training import Method, TrainState, init, train
 
 _EVALUATION_STREAM = 2**31  # a number that no update of a run folds into its key
@@ -37,7 +37,7 @@ def run(
     num_updates: int = 100,
     *,
     evaluation_games: int = 100,
-    placement: Placement = "auto",
+    placement: str = "auto",
     report: Callable[[Progress], None] | None = None,
 ) -> Result:
     """Trains independent seeds and evaluates each greedily on fresh games.
@@ -84,7 +84,7 @@ def evaluate_seeds(
 class _Run:
     """The host's side of a run: compiled functions, the state of all seeds, clocks."""
 
-    def __init__(self, method: Method, hyper: Hyperparams, numbers: np.ndarray, placement: Placement):
+    def __init__(self, method: Method, hyper: Hyperparams, numbers: np.ndarray, placement: str):
         self.method, self.hyper, self.numbers, self.placement = method, hyper, numbers, placement
         env_params = environments.parameters(method.task.env, hyper.env)
         self.compile_seconds = 0.0

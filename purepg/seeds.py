@@ -7,7 +7,7 @@ floating-point order; one after another they are the same to the bit whatever el
 
 import os
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from purepg.errors import InvalidInput
 
-Placement = Literal["auto", "one-after-another", "side-by-side"]
+PLACEMENTS = ("auto", "one-after-another", "side-by-side")
 
 _OVER_SEEDS = PartitionSpec("seed")
 
@@ -46,11 +46,9 @@ class Placed:
     Calls take and return arrays `[padded, ...]`: `pad` repeats the last seed until every device has as many.
     """
 
-    def __init__(self, function: Callable, num_seeds: int, placement: Placement = "auto"):
-        if placement not in ("auto", "one-after-another", "side-by-side"):
-            raise InvalidInput(
-                f"placement = {placement!r} is not one of 'auto', 'one-after-another', 'side-by-side'"
-            )
+    def __init__(self, function: Callable, num_seeds: int, placement: str = "auto"):
+        if placement not in PLACEMENTS:
+            raise InvalidInput(f"placement = {placement!r} is not one of {', '.join(PLACEMENTS)}")
         if placement == "auto":
             placement = "one-after-another" if jax.default_backend() == "cpu" else "side-by-side"
         devices = jax.local_devices()[:num_seeds]

@@ -167,7 +167,7 @@ def test_chunks_change_the_gradient_by_rounding_only(rows_per_chunk):
 
 
 def z_scores(task, estimator, hyper, reference, num_batches, key=0):
-    """Largest deviation of the estimator's mean from the reference, in standard errors, and the gradient's size in them."""
+    """In standard errors: the largest deviation of the estimator's mean from the reference, and the reference's size."""
     params = task.bind_policy().init(jax.random.key(0))
 
     def one(key):
