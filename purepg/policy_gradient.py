@@ -85,7 +85,7 @@ class PolicyGradient:
         descent = jax.tree.map(jnp.negative, estimate.gradient)
         step, optimizer = self.optimizer.transformation(hyper).update(descent, state.optimizer, state.params)
         params = optax.apply_updates(state.params, step)
-        numbers = estimate.metrics | {"gradient_norm": metrics.once(optax.global_norm(descent))}
+        numbers = estimate.metrics | {"gradient_norm": metrics.once(optax.tree.norm(descent))}
         return PolicyGradientState(params, optimizer, estimate.state), numbers
 
     def params(self, state: PolicyGradientState) -> Params:
