@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from purepg import baselines, environments, estimators, exact, returns, seeds, statistics
+    from purepg import baselines, environments, estimators, exact, hyperparams, returns, seeds, statistics
     from purepg.environments import environment
     from purepg.estimators import ScoreFunction
     from purepg.evaluation import evaluate
@@ -22,7 +22,16 @@ if TYPE_CHECKING:
     from purepg.task import Games, Task
     from purepg.training import init, train
 
-_MODULES = ("baselines", "environments", "estimators", "exact", "returns", "seeds", "statistics")
+_MODULES = (
+    "baselines",
+    "environments",
+    "estimators",
+    "exact",
+    "hyperparams",
+    "returns",
+    "seeds",
+    "statistics",
+)
 _HOME = {
     "environment": "environments",
     "ScoreFunction": "estimators",

@@ -120,7 +120,7 @@ def _parse_train(arguments: list[str]):
     if names.baseline is not None:
         estimator = dataclasses.replace(estimator, baseline=baselines.make(names.baseline))
     groups = {
-        "hyper": (recipe.hyper, ""),
+        "hyper": (_hyper_flags(recipe.hyper), ""),
         "collect": (task.collect, ""),
         "network": (policy.network, "network"),
         "method": (estimator, ""),
@@ -147,7 +147,17 @@ def _parse_train(arguments: list[str]):
     method = dataclasses.replace(recipe.method, task=task, estimator=estimator, optimizer=chosen["optimizer"])
     env_params = dict(_pair(p) for p in parsed.env_params)
     env = hyperparams.with_env_params(spec, env_params) if env_params else None
-    return parsed, method, dataclasses.replace(chosen["hyper"], env=env)
+    return parsed, method, hyperparams.Hyperparams(**vars(chosen["hyper"]) | {"env": env})
+
+
+def _hyper_flags(hyper: Any) -> Any:
+    """The same numbers, without a flag for the structure of environment parameters (`--env-params` is for those)."""
+
+    @dataclasses.dataclass(frozen=True)
+    class HyperFlags(type(hyper)):
+        env: Annotated[Any, tyro.conf.Suppress] = None
+
+    return HyperFlags(**vars(hyper))
 
 
 def _parts(method: Any) -> tuple[Any, Any, Any]:
@@ -189,7 +199,9 @@ def _tyro(record: type, arguments: list[str], command: str, **options: Any) -> A
         if not stop.code:
             raise
         lines = [re.sub(r"[╭╮╰╯│─]+", " ", line).strip() for line in complaint.getvalue().splitlines()]
-        text = "; ".join(line for line in lines[1:] if line and not line.startswith("For full helptext"))
+        text = " ".join(line for line in lines[1:] if line).partition(" For full helptext")[0]
+        text = re.sub(r" Perhaps you meant: (--\S+).*", r"; perhaps you meant \1", text)
+        text = text.partition(" Argument helptext:")[0].rstrip(". ")
         raise InvalidInput(f"{text}; `purepg {command} --help` shows every flag") from None
 
 

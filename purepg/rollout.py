@@ -16,6 +16,10 @@ import jax.numpy as jnp
 
 from purepg.environments import Environment
 
+_BLOCK = (
+    8  # steps between two looks at whether any game still runs: each look costs about as much as a small step
+)
+
 Act = Callable[[jax.Array, jax.Array], jax.Array]  # key, observations [N, *shape] → actions [N, *action]
 
 
@@ -69,16 +73,22 @@ def play_games(
         goes_on = live & ~terminated & ~truncated
         return _where(goes_on, after, games)._replace(live=goes_on), rows
 
-    start = jax.tree.map(lambda x, like: x.astype(like.dtype), start, jax.eval_shape(step, start, 0)[0])
-    blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(step, start, 0)[1])
+    games_like, rows_like = jax.eval_shape(step, start, 0)
+    start = jax.tree.map(lambda x, like: x.astype(like.dtype), start, games_like)
+    blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), rows_like)
 
-    def skip(games: _Games, time: jax.Array) -> tuple[_Games, Rows]:
-        return games, blank._replace(observation=games.observation, time=jnp.full((num_games,), time))
+    def skip(games: _Games, times: jax.Array) -> tuple[_Games, Rows]:
+        rows = blank._replace(observation=games.observation)
+        rows = jax.tree.map(lambda x: jnp.broadcast_to(x[None], (_BLOCK, *x.shape)), rows)
+        return games, rows._replace(time=jnp.broadcast_to(times[:, None], rows.time.shape))
 
-    def step_or_skip(games: _Games, time: jax.Array) -> tuple[_Games, Rows]:
-        return jax.lax.cond(games.live.any(), step, skip, games, time)
+    def block(games: _Games, times: jax.Array) -> tuple[_Games, Rows]:
+        return jax.lax.cond(games.live.any(), lambda g, t: jax.lax.scan(step, g, t), skip, games, times)
 
-    return jax.lax.scan(step_or_skip, start, jnp.arange(max_steps, dtype=jnp.int32))[1]
+    num_blocks = -(-max_steps // _BLOCK)
+    times = jnp.arange(num_blocks * _BLOCK, dtype=jnp.int32).reshape(num_blocks, _BLOCK)
+    rows = jax.lax.scan(block, start, times)[1]
+    return jax.tree.map(lambda x: x.reshape((-1, *x.shape[2:]))[:max_steps], rows)
 
 
 def episode_returns(rows: Rows) -> jax.Array:

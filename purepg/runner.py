@@ -59,6 +59,8 @@ def run(
     hyper = Hyperparams() if hyper is None else hyper
     hyperparams.check(hyper)
     numbers = np.arange(seeds) if isinstance(seeds, int) else np.asarray(seeds)
+    if len(np.unique(numbers)) < len(numbers) or (numbers < 0).any():
+        raise InvalidInput(f"seeds = {numbers.tolist()}: give different numbers from 0 on")
     if len(numbers) == 0 or num_updates < 1 or evaluation_games < 0:
         raise InvalidInput(
             f"{len(numbers)} seeds, {num_updates} updates, {evaluation_games} evaluation games: "

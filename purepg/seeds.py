@@ -22,17 +22,20 @@ _OVER_SEEDS = PartitionSpec("seed")
 
 
 def use_all_cores(num_devices: int | None = None) -> None:
-    """Makes every core of this machine a JAX device. Call it before anything else touches JAX.
+    """Makes every core of this machine (or `num_devices`) a JAX CPU device. Call it before anything touches JAX.
 
     Raises:
-      InvalidInput: JAX has started already.
+      InvalidInput: JAX has started already, with another number of devices.
     """
+    num_devices = num_devices or _num_cores()
     try:
-        jax.config.update("jax_num_cpu_devices", num_devices or _num_cores())
+        jax.config.update("jax_num_cpu_devices", num_devices)
     except RuntimeError as error:
-        raise InvalidInput(
-            "JAX has started already, its devices are fixed: call purepg.seeds.use_all_cores() before the first array"
-        ) from error
+        if len(jax.devices("cpu")) != num_devices:
+            raise InvalidInput(
+                f"JAX has started already with {len(jax.devices('cpu'))} CPU devices, {num_devices} are wanted: "
+                "call purepg.seeds.use_all_cores() before the first array"
+            ) from error
 
 
 def keys(seeds: np.ndarray) -> jax.Array:

@@ -1,0 +1,165 @@
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+from problems import two_states
+
+import purepg
+from purepg import estimators, runner
+from purepg.errors import InvalidInput
+
+METHOD = purepg.PolicyGradient(two_states(num_games=8), estimators.make("reinforce-loo"))
+HYPER = purepg.Hyperparams(learning_rate=0.05, discount=0.9)
+
+
+@pytest.fixture(scope="module")
+def result():
+    return purepg.run(METHOD, HYPER, seeds=3, num_updates=4, evaluation_games=20)
+
+
+def test_result_is_labelled_and_keeps_the_seed_axis(result):
+    data = result.dataset
+    assert dict(data.sizes) == {"seed": 3, "iteration": 4}
+    assert data["return"].dims == ("seed", "iteration")
+    assert data["iteration"].values.tolist() == [1, 2, 3, 4]
+    assert data["evaluation_return"].dims == ("seed",)
+    assert (data["return_count"] == 8).all()
+    assert data["return"].attrs["units"] == "reward"
+    assert len(np.unique(data["return"].values[:, 0])) == 3  # three different seeds
+    assert result.params(2)["table"].shape == (3, 2)
+    with pytest.raises(InvalidInput, match="seed 3 is not in this run"):
+        result.params(3)
+
+
+def test_run_is_train_over_the_seeds(result):
+    state, numbers = purepg.train(METHOD, HYPER, purepg.init(METHOD, HYPER, jax.random.key(1)), 4)
+    np.testing.assert_allclose(result.params(1)["table"], state.learner.params["table"], rtol=1e-4, atol=1e-5)
+    expected = numbers["return"].sum / numbers["return"].count
+    np.testing.assert_allclose(result.dataset["return"].sel(seed=1), expected, rtol=1e-5)
+
+
+def test_seeds_may_be_given_by_number(result):
+    other = purepg.run(METHOD, HYPER, seeds=[2, 7], num_updates=4, evaluation_games=0)
+    np.testing.assert_array_equal(other.params(2)["table"], result.params(2)["table"])
+    assert other.seeds.tolist() == [2, 7]
+    assert "evaluation_return" not in other.dataset
+
+
+def test_saved_and_loaded_is_the_same(result, tmp_path):
+    folder = result.save(tmp_path / "run")
+    loaded = purepg.load(folder)
+    assert loaded.method == result.method
+    assert loaded.dataset.identical(result.dataset)
+    assert jax.tree.structure(loaded.state) == jax.tree.structure(result.state)
+    np.testing.assert_array_equal(loaded.params(1)["table"], result.params(1)["table"])
+    assert (jax.random.key_data(loaded.state.key) == jax.random.key_data(result.state.key)).all()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["run"]  # nothing half-written beside it
+    evaluation = runner.evaluate_seeds(loaded, num_games=20)
+    np.testing.assert_allclose(
+        evaluation.returns.mean(axis=1), result.dataset["evaluation_return"], rtol=1e-6
+    )
+    with pytest.raises(InvalidInput, match="exists already"):
+        result.save(folder)
+
+
+def test_hyper_parameters_and_env_params_are_saved(tmp_path):
+    task = purepg.Task("CartPole-v1", collect=purepg.Games(2, 5))
+    env = purepg.hyperparams.with_env_params(task.env, {"gravity": 5.0})
+    hyper = dataclasses.replace(HYPER, env=env)
+    method = purepg.PolicyGradient(task, estimators.make("reinforce"), purepg.Optimizer("sgd", "linear", 7))
+    folder = purepg.run(method, hyper, seeds=1, num_updates=1, evaluation_games=0).save(tmp_path / "run")
+    loaded = purepg.load(folder)
+    assert loaded.method == method
+    assert float(loaded.hyper.env.gravity) == 5.0
+    assert loaded.hyper.max_gradient_norm == np.inf
+
+
+def damage(folder, what):
+    if what == "config":
+        (folder / "config.json").write_text("{")
+    elif what == "dataset":
+        (folder / "dataset.nc").write_bytes(b"nothing")
+    elif what == "state":
+        for path in (folder / "state").rglob("*"):
+            if path.is_file():
+                path.write_bytes(b"")
+    elif what == "method":
+        config = json.loads((folder / "config.json").read_text())
+        config["method"]["type"] = "purepg.policy_gradient:Gone"
+        (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize("what", ["config", "dataset", "state", "method"])
+def test_a_damaged_run_is_refused_in_one_line(result, tmp_path, what):
+    folder = result.save(tmp_path / "run")
+    damage(folder, what)
+    with pytest.raises(InvalidInput) as error:
+        purepg.load(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_another_version_or_no_run_is_refused(result, tmp_path):
+    folder = result.save(tmp_path / "run")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"format": 99, "purepg": "9.9"}))
+    with pytest.raises(InvalidInput, match=r"format 99, written by purepg 9\.9"):
+        purepg.load(folder)
+    with pytest.raises(InvalidInput, match="no saved run"):
+        purepg.load(tmp_path)
+
+
+def _two_logits(params, observation):
+    return jax.numpy.broadcast_to(params["w"], (*observation.shape, 2))
+
+
+def test_what_cannot_be_named_cannot_be_saved(tmp_path):
+    network = purepg.Functions(lambda key, x: {"w": jax.numpy.zeros(2)}, _two_logits)
+    task = purepg.Task("Bandit", purepg.Softmax(network), purepg.Games(2))
+    result = purepg.run(
+        purepg.PolicyGradient(task, estimators.make("reinforce")), seeds=1, num_updates=1, evaluation_games=0
+    )
+    with pytest.raises(InvalidInput, match="top level of a module"):
+        result.save(tmp_path / "run")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_is_reported_and_ctrl_c_keeps_what_was_done():
+    seen = []
+
+    def report(progress):
+        seen.append(progress)
+        if progress.iteration == 3:
+            raise KeyboardInterrupt
+
+    result = purepg.run(METHOD, HYPER, seeds=2, num_updates=7, evaluation_games=5, report=report)
+    assert [p.iteration for p in seen] == [1, 2, 3]
+    assert all(np.isfinite(p.mean_return) and p.steps_per_second > 0 for p in seen)
+    assert result.dataset.sizes["iteration"] == 3
+    assert (result.state.iteration == 3).all()
+    assert np.isfinite(result.dataset["evaluation_return"]).all()
+
+
+@pytest.mark.parametrize(
+    ("num_updates", "size"), [(1, 1), (25, 1), (100, 5), (97, 1), (1000, 50), (5000, 50), (66, 3)]
+)
+def test_chunks_divide_the_run(num_updates, size):
+    assert runner._chunk_size(num_updates) == size
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"seeds": 0}, "at least 1 seed"),
+        ({"seeds": [1, 1]}, "different"),
+        ({"num_updates": 0}, "1 update"),
+        ({"hyper": purepg.Hyperparams(discount=1.5)}, "discount = 1.5"),
+        ({"hyper": purepg.Hyperparams(discount=float("nan"))}, "discount = nan"),
+        ({"hyper": purepg.Hyperparams(learning_rate=-1.0)}, "learning_rate = -1"),
+        ({"placement": "sideways"}, "placement"),
+    ],
+)
+def test_bad_input_is_refused(arguments, message):
+    with pytest.raises(InvalidInput, match=message):
+        purepg.run(METHOD, **({"hyper": HYPER, "num_updates": 1, "seeds": 1} | arguments))

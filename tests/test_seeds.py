@@ -1,0 +1,77 @@
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from problems import two_states
+
+import purepg
+from purepg import estimators, seeds
+from purepg.errors import InvalidInput
+from purepg.seeds import Placed
+
+METHOD = purepg.PolicyGradient(two_states(num_games=8), estimators.make("reinforce-loo"))
+
+
+def trained(key):
+    hyper = purepg.Hyperparams(learning_rate=0.05, discount=0.9)
+    return purepg.train(METHOD, hyper, purepg.init(METHOD, hyper, key), 3)[0].learner.params["table"]
+
+
+def over(numbers, placement="auto"):
+    placed = Placed(trained, len(numbers), placement)
+    keys = placed.pad(seeds.keys(np.asarray(numbers)))
+    return np.asarray(placed.unpad(placed.compile(keys)(keys)))
+
+
+def test_a_seed_depends_on_its_number_alone():
+    """To the bit when one after another, whatever runs beside it and however many seeds there are."""
+    assert len(jax.local_devices()) == 2
+    alone = {seed: over([seed])[0] for seed in (0, 5)}
+    together = over([5, 1, 0])  # three seeds on two devices: padded
+    np.testing.assert_array_equal(together[0], alone[5])
+    np.testing.assert_array_equal(together[2], alone[0])
+    assert (together[1] != together[0]).any()
+
+
+def test_placements_agree_up_to_rounding():
+    np.testing.assert_allclose(over(range(5), "side-by-side"), over(range(5)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("num_seeds", [1, 2, 3, 8])
+def test_padding_is_taken_off_again(num_seeds):
+    placed = Placed(lambda x: x + 1, num_seeds)
+    x = placed.pad(jnp.arange(num_seeds))
+    assert x.shape[0] == placed.padded
+    np.testing.assert_array_equal(placed.unpad(placed.compile(x)(x)), np.arange(num_seeds) + 1)
+
+
+def test_unknown_placement_and_late_set_up_are_refused():
+    with pytest.raises(InvalidInput, match="one-after-another, side-by-side"):
+        Placed(trained, 2, "sideways")
+    seeds.use_all_cores(2)  # as it is already
+    with pytest.raises(InvalidInput, match="before the first array"):
+        seeds.use_all_cores(3)
+
+
+HANG_TEST = """
+import purepg
+purepg.seeds.use_all_cores(2)
+import jax
+from purepg.seeds import Placed, keys
+task = purepg.Task("CartPole-v1", purepg.Softmax(purepg.MLP(initializer="orthogonal")), purepg.Games(2, 3))
+method = purepg.PolicyGradient(task, purepg.estimators.make("reinforce"))
+for placement in ("one-after-another", "side-by-side"):
+    placed = Placed(lambda key: purepg.init(method, purepg.Hyperparams(), key), 8, placement)
+    k = placed.pad(keys(range(8)))
+    jax.block_until_ready(placed.compile(k)(k))
+print("done")
+"""
+
+
+def test_orthogonal_initialisation_of_many_seeds_does_not_hang():
+    """A batched QR on two devices would deadlock XLA's CPU backend; ours runs one matrix at a time."""
+    done = subprocess.run([sys.executable, "-c", HANG_TEST], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "done\n", done.stderr
