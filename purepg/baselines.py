@@ -9,8 +9,9 @@ E[∇log π(a|s) b] = b ∇Σ_a π(a|s) = 0. Here G is the return, [T, N], 0 aft
     loo        b[t, n] = (1/(N−1)) Σ_{m≠n} G[t, m]       unbiased
     moving     b[t] = an average of `mean` over past updates, used before the current one enters it: unbiased
 
-Finished games count 0. A mean over the games that are still alive would depend on whether game n itself is, hence on
-its actions: it is biased in direction and not offered.
+Finished games count 0. A mean over the games still alive, the row's own included, is biased in direction and not
+offered: the row's own return is a larger share of it the fewer games are left, so late steps shrink more than early
+ones.
 
 Reference: Williams, Simple Statistical Gradient-Following Algorithms (1992); Greensmith, Bartlett and Baxter,
 Variance Reduction Techniques for Gradient Estimates in Reinforcement Learning (2004).

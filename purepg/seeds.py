@@ -34,7 +34,7 @@ def use_all_cores(num_devices: int | None = None) -> None:
         if len(jax.devices("cpu")) != num_devices:
             raise InvalidInput(
                 f"JAX has started already with {len(jax.devices('cpu'))} CPU devices, {num_devices} are wanted: "
-                "call purepg.seeds.use_all_cores() before the first array"
+                "call purepg.seeds.use_all_cores() before the first array and before importing gymnax, which makes one"
             ) from error
 
 

@@ -89,7 +89,7 @@ def test_normalized_advantages_are_biased_in_direction():
 
 @dataclasses.dataclass(frozen=True)
 class MeanOverAlive(baselines.NoBaseline):
-    """The wrong one: whether game n is alive at t depends on its own earlier actions and changes b[t, m]'s weight."""
+    """The wrong one: the row's own return is a larger share of the mean the fewer games are left."""
 
     def values(self, state, returns, rows):
         alive = rows.live.sum(axis=1, keepdims=True)
@@ -167,7 +167,7 @@ def test_chunks_change_the_gradient_by_rounding_only(rows_per_chunk):
 
 
 def z_scores(task, estimator, hyper, reference, num_batches, key=0):
-    """In standard errors: the largest deviation of the estimator's mean from the reference, and the reference's size."""
+    """In standard errors: the largest deviation of the mean estimate from the reference, and the reference's size."""
     params = task.bind_policy().init(jax.random.key(0))
 
     def one(key):

@@ -6,9 +6,9 @@
 
 The sum over the actions of one state is 0. What most programs follow drops γ^t before the score but keeps it
 inside Q: d(s) is then replaced by the plain number of visits Σ_t P(s_t = s). That direction is the gradient
-of no function (Nota & Thomas 2020). Here, with parameters of its own for each state, it weights the states
-wrongly and still leads uphill; where states share parameters it may lead downhill. `discount_weighting=False`
-computes it. Up to a time limit H the same holds with Q and V of the steps that remain,
+of no function (Nota & Thomas 2020). Here, with parameters of its own for each state and no time limit, it
+weights the states wrongly and still leads uphill; where states share parameters it may lead downhill.
+`discount_weighting=False` computes it. Up to a time limit H the same holds with Q and V of the steps that remain,
 
     ∂J/∂θ(s, a) = Σ_t γ^t P(s_t = s) π(a|s) (Q_t(s, a) − V_t(s)),      t < H
 
