@@ -7,4 +7,6 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_num_cpu_devices", 2)  # the seed axis is split over devices also on a machine with one core
+jax.config.update(
+    "jax_num_cpu_devices", 2
+)  # the seed axis is split over devices also on a machine with one core

@@ -16,7 +16,9 @@ assert_same = np.testing.assert_array_equal
 
 
 def leaves(tree):
-    tree = jax.tree.map(lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x, tree)
+    tree = jax.tree.map(
+        lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x, tree
+    )
     return jax.tree.leaves(tree)
 
 
@@ -46,7 +48,9 @@ def test_metrics_do_not_grow_with_games_or_steps():
 
 
 def test_different_keys_learn_differently_and_a_key_always_the_same():
-    train = jax.jit(lambda key: purepg.train(METHOD, HYPER, purepg.init(METHOD, HYPER, key), 2)[0].learner.params)
+    train = jax.jit(
+        lambda key: purepg.train(METHOD, HYPER, purepg.init(METHOD, HYPER, key), 2)[0].learner.params
+    )
     one, again, other = train(jax.random.key(0)), train(jax.random.key(0)), train(jax.random.key(1))
     assert_same(one["table"], again["table"])
     assert (one["table"] != other["table"]).any()
@@ -149,6 +153,8 @@ def test_short_corridor_reaches_its_optimum():
         numbers = purepg.train(method, hyper, purepg.init(method, hyper, key), 1000)[1]
         return numbers["return"].sum[900:].mean()
 
-    values = np.asarray(jax.jit(lambda keys: jax.lax.map(one, keys))(jax.random.split(jax.random.key(0), 100)))
+    values = np.asarray(
+        jax.jit(lambda keys: jax.lax.map(one, keys))(jax.random.split(jax.random.key(0), 100))
+    )
     assert values.std() / 10 < 0.3
     assert -13 < values.mean() < -11.3

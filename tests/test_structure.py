@@ -1,0 +1,223 @@
+"""What holds between the modules: imports point one way, equal static arguments compile once, imports are lazy."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+import pytest
+
+import envs
+import purepg
+from purepg import estimators
+
+PACKAGE = pathlib.Path(purepg.__file__).parent
+OUR_ENVS = pathlib.Path(envs.__file__).parent
+
+# Each module may import those before it. A new module has its place here first.
+ORDER = (
+    "errors",
+    "environments",
+    "distributions",
+    "networks",
+    "policies",
+    "task",
+    "hyperparams",
+    "rollout",
+    "metrics",
+    "returns",
+    "baselines",
+    "estimators.base",
+    "estimators.score_function",
+    "estimators",
+    "policy_gradient",
+    "training",
+    "evaluation",
+    "configuration",
+    "seeds",
+    "results",
+    "runner",
+    "progress",
+    "statistics",
+    "defaults",
+    "cli",
+)
+# Mathematics on arrays: it leaves gradients alone.
+MATHS = ("returns.py", "baselines.py", "distributions.py", "exact/*.py")
+
+
+def module_name(path):
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+del MODULES[""]  # the package itself: a table of names, each imported when it is first used
+EXACT = [name for name in MODULES if name.split(".")[0] == "exact"]
+ORDERED = [name for name in MODULES if name not in EXACT]
+
+
+def imported(path, nodes=ast.walk):
+    """Names of the modules that a file imports, anywhere in it; of `from a import b` both a and a.b."""
+    found = set()
+    for node in nodes(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def ours(path):
+    """The modules of purepg, by their names in it, that a file imports."""
+    names = {name.removeprefix("purepg.") for name in imported(path) if name.startswith("purepg.")}
+    return names & set(MODULES)
+
+
+def roots(names):
+    return {name.partition(".")[0] for name in names}
+
+
+# Imports point one way
+
+
+def test_the_order_names_every_module_once():
+    assert sorted(ORDER) == sorted(ORDERED)
+
+
+@pytest.mark.parametrize("name", ORDERED)
+def test_a_module_imports_only_what_comes_before_it(name):
+    before = ORDER[: ORDER.index(name)] if name in ORDER else ()
+    assert ours(MODULES[name]) <= {*before, "exact"}
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_the_exact_modules_stand_on_their_own(name):
+    assert ours(MODULES[name]) <= {"errors", *EXACT}
+
+
+def test_the_check_sees_an_import_that_points_back(tmp_path):
+    program = "def f():\n    from purepg import runner, Games\n    import purepg.cli\n"
+    (tmp_path / "probe.py").write_text(program)
+    assert ours(tmp_path / "probe.py") == {"runner", "cli"}
+
+
+@pytest.mark.parametrize("path", sorted(OUR_ENVS.rglob("*.py")), ids=lambda path: path.name)
+def test_environments_do_without_purepg(path):
+    assert "purepg" not in roots(imported(path))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_environments_are_imported_late(name):
+    """A user's own project often has a folder `envs`: only a function that needs ours may import them."""
+
+    def at_import_time(tree):
+        waiting = [tree]
+        while waiting:
+            node = waiting.pop()
+            yield node
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+                waiting.extend(ast.iter_child_nodes(node))
+
+    assert "envs" not in roots(imported(MODULES[name], at_import_time))
+
+
+@pytest.mark.parametrize(
+    "path", [path for pattern in MATHS for path in sorted(PACKAGE.glob(pattern))], ids=lambda path: path.name
+)
+def test_the_mathematics_stops_no_gradient(path):
+    names = {
+        getattr(node, "attr", getattr(node, "id", getattr(node, "name", None)))
+        for node in ast.walk(ast.parse(path.read_text()))
+    }
+    assert "stop_gradient" not in names
+
+
+# Imports are lazy
+
+HEAVY = ("jax", "gymnax", "matplotlib", "orbax", "flax", "optax", "xarray", "scipy", "envs")
+
+
+def loaded_by(program):
+    """The heavy ones among the modules that a fresh interpreter has loaded after a program."""
+    program += f"\nimport sys; print(*[m for m in {HEAVY} if m in sys.modules], file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return done.stderr.split()
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    assert loaded_by("import purepg") == []
+
+
+def test_the_help_text_loads_nothing_heavy():
+    assert loaded_by("from purepg.cli import main; main(['--help'])") == []
+
+
+def test_listing_the_names_loads_nothing_heavy():
+    assert loaded_by("import purepg; assert 'train' in dir(purepg)") == []
+
+
+PUBLIC = sorted({*purepg._MODULES, *purepg._HOME})
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_every_public_name_is_there(name):
+    assert getattr(purepg, name) is not None
+    assert name in dir(purepg)
+
+
+def test_type_checkers_see_the_public_names():
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    seen = [alias.name for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names]
+    assert sorted(seen) == PUBLIC
+
+
+def test_a_missing_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'purepg' has no attribute 'no_such_name'"):
+        _ = purepg.no_such_name
+
+
+# Equal static arguments compile once
+
+
+@dataclass(frozen=True)
+class Counting:
+    """An estimator that counts how often it is traced."""
+
+    calls = []  # noqa: RUF012 (shared by all instances on purpose, and no field)
+
+    def check(self, task):
+        pass
+
+    def init(self, task, hyper, params, key):
+        return ()
+
+    def estimate(self, task, hyper, params, state, key):
+        self.calls.append(1)
+        arms = purepg.environments.resolve(task.env).num_actions
+        gradient = jax.tree.map(lambda x: arms * jax.numpy.ones_like(x), params)
+        return estimators.Estimate(gradient, gradient, state, {})
+
+
+def make_method(rewards=(1.0, 0.0)):
+    env = purepg.environment("Bandit", rewards=np.array(rewards))
+    task = purepg.Task(env, purepg.Softmax(purepg.MLP((3,))), purepg.Games(2))
+    return purepg.PolicyGradient(task, Counting(), purepg.Optimizer("sgd"))
+
+
+def test_equal_methods_trace_once_and_others_again():
+    jitted = jax.jit(purepg.train, static_argnums=(0, 3))
+    hyper = purepg.Hyperparams()
+    state = jax.eval_shape(lambda key: purepg.init(make_method(), hyper, key), jax.random.key(0))
+    jitted.lower(make_method(), hyper, state, 1)
+    traced = len(Counting.calls)
+    assert traced > 0
+    jitted.lower(make_method(), hyper, state, 1)
+    assert len(Counting.calls) == traced
+    jitted.lower(make_method((2.0, 0.0)), hyper, state, 1)
+    assert len(Counting.calls) > traced
