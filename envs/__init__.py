@@ -7,6 +7,13 @@
 | `Chain` | a walk between two ends | a length |
 | `ShortCorridor` | Sutton & Barto 2018, example 13.1 | nothing |
 | `GridWorld` | Russell & Norvig's 4×3 world, or your map | a text map |
+| `CliffWalking` | Sutton & Barto 2018, example 6.6; Gymnasium's | nothing |
+| `Taxi` | Dietterich's taxi; Gymnasium's Taxi-v3 | nothing |
+| `LQR`, `ScalarLQR` | linear dynamics, quadratic cost | matrices A, B, Q, R, or four numbers |
+| `PointMass` | a mass in the plane, pushed to a goal | physical numbers |
+| `CartPoleSwingUp` | a pole on a cart, swung up and kept up | physical numbers |
+| `BallAgainstWall` | one throw, whose reward jumps in the action | physical numbers |
+| `LogisticMap` | chaos, nudged | a growth rate and a horizon |
 
     import envs, gymnax
 
@@ -14,44 +21,86 @@
     envs.register()
     env, params = gymnax.make("GridWorld", slip=0.2)
 
-All of them know their exact model (`env.exact_model(params)`), so that what a learner estimates can be
-compared with what is true. The classes are imported when first used: `import envs` alone is quick.
+What a learner estimates can be compared with what is true: those with finitely many states and actions, up to
+`Taxi`, know their exact model (`env.exact_model(params)`), `LQR` its matrices (`env.exact_lqr(params)`), and
+`BallAgainstWall` its mean reward (`env.expected_reward(mean, std, params)`). Those from `LQR` on have
+continuous states and actions, and gradients flow through them after `env.with_transition_gradients()`.
+
+The classes are imported when first used: `import envs` alone is quick.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from envs.ball import BallAgainstWall
     from envs.bandit import Bandit
+    from envs.cartpole_swing_up import CartPoleSwingUp
     from envs.chain import Chain
+    from envs.chaos import LogisticMap
+    from envs.cliff_walking import CliffWalking
     from envs.corridor import ShortCorridor
     from envs.finite_mdp import ExactModel, FiniteMDP, FiniteMDPParams, FiniteMDPState
     from envs.gridworld import GridWorld
+    from envs.lqr import LQR, ExactLQR, ScalarLQR
+    from envs.point_mass import PointMass
+    from envs.taxi import Taxi
 
 __all__ = [
     "IDS",
+    "LQR",
+    "BallAgainstWall",
     "Bandit",
+    "CartPoleSwingUp",
     "Chain",
+    "CliffWalking",
+    "ExactLQR",
     "ExactModel",
     "FiniteMDP",
     "FiniteMDPParams",
     "FiniteMDPState",
     "GridWorld",
+    "LogisticMap",
+    "PointMass",
+    "ScalarLQR",
     "ShortCorridor",
+    "Taxi",
     "register",
 ]
 
 _MODULE_OF = {
+    "BallAgainstWall": "ball",
     "Bandit": "bandit",
+    "CartPoleSwingUp": "cartpole_swing_up",
     "Chain": "chain",
+    "CliffWalking": "cliff_walking",
+    "ExactLQR": "lqr",
     "ExactModel": "finite_mdp",
     "FiniteMDP": "finite_mdp",
     "FiniteMDPParams": "finite_mdp",
     "FiniteMDPState": "finite_mdp",
     "GridWorld": "gridworld",
+    "LQR": "lqr",
+    "LogisticMap": "chaos",
+    "PointMass": "point_mass",
+    "ScalarLQR": "lqr",
     "ShortCorridor": "corridor",
+    "Taxi": "taxi",
 }
-_REGISTERED = ("Bandit", "Chain", "ShortCorridor", "GridWorld")
+_REGISTERED = (
+    "Bandit",
+    "Chain",
+    "ShortCorridor",
+    "GridWorld",
+    "CliffWalking",
+    "Taxi",
+    "LQR",
+    "ScalarLQR",
+    "PointMass",
+    "CartPoleSwingUp",
+    "BallAgainstWall",
+    "LogisticMap",
+)
 
 IDS: dict[str, Any]  # gymnax id → class, for every environment that needs no arguments
 

@@ -38,6 +38,7 @@ from rich.table import Table
 
 import purepg
 from purepg import estimators, hyperparams, rollout, seeds
+from purepg.estimators.score_function import ScoreFunctionState
 
 MAX_STEPS, DISCOUNT = 128, 0.99
 
@@ -136,7 +137,8 @@ class Ours:
 
     def gradient(self, hyper, params, rows):
         task, estimator = self.method.task, self.method.estimator
-        return estimator.estimate_from(task, hyper, params, (), rows).gradient  # pyright: ignore
+        state = ScoreFunctionState((), (), ())  # whole games, no critic, a baseline that learns nothing
+        return estimator.estimate_from(task, hyper, params, state, rows).gradient  # pyright: ignore
 
     def train(self, hyper, params, key, num_updates):
         state = purepg.init(self.method, hyper, key)

@@ -9,37 +9,61 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from purepg import baselines, environments, estimators, exact, hyperparams, returns, seeds, statistics
+    from purepg import (
+        baselines,
+        critics,
+        diagnostics,
+        environments,
+        estimators,
+        exact,
+        families,
+        hyperparams,
+        monte_carlo,
+        returns,
+        seeds,
+        statistics,
+    )
+    from purepg.critics import NoCritic, OwnCritic, SharedCritic
     from purepg.environments import environment
-    from purepg.estimators import ScoreFunction
+    from purepg.estimators import Pathwise, ScoreFunction
     from purepg.evaluation import evaluate
     from purepg.hyperparams import Hyperparams
-    from purepg.networks import MLP, Functions, Table
-    from purepg.policies import Softmax
+    from purepg.networks import MLP, Conv, Functions, Table
+    from purepg.policies import Gaussian, Softmax
     from purepg.policy_gradient import Optimizer, PolicyGradient
     from purepg.results import Result, load
     from purepg.runner import run
-    from purepg.task import Games, Task
+    from purepg.task import Games, Segments, Task
     from purepg.training import init, train
 
 _MODULES = (
     "baselines",
+    "critics",
+    "diagnostics",
     "environments",
     "estimators",
     "exact",
+    "families",
     "hyperparams",
+    "monte_carlo",
     "returns",
     "seeds",
     "statistics",
 )
 _HOME = {
+    "NoCritic": "critics",
+    "OwnCritic": "critics",
+    "SharedCritic": "critics",
     "environment": "environments",
+    "Pathwise": "estimators",
     "ScoreFunction": "estimators",
     "evaluate": "evaluation",
     "Hyperparams": "hyperparams",
     "MLP": "networks",
+    "Conv": "networks",
     "Functions": "networks",
     "Table": "networks",
+    "Gaussian": "policies",
     "Softmax": "policies",
     "Optimizer": "policy_gradient",
     "PolicyGradient": "policy_gradient",
@@ -47,6 +71,7 @@ _HOME = {
     "load": "results",
     "run": "runner",
     "Games": "task",
+    "Segments": "task",
     "Task": "task",
     "init": "training",
     "train": "training",

@@ -21,6 +21,8 @@ import tyro
 
 from purepg.errors import InvalidInput
 
+_LAST_UPDATES = 10  # that a table's training return is taken over: a segment may hold no game's end
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the command `purepg`."""
@@ -56,7 +58,11 @@ class _Run:
     estimator: str = "reinforce-loo"
     """Estimator of the gradient, one that `purepg list` shows."""
     baseline: str | None = None
-    """Another baseline than the estimator's own: none, constant, mean, loo, moving."""
+    """Another baseline than the estimator's own: none, constant, mean, loo, moving, value."""
+    critic: str | None = None
+    """Another critic than the estimator's own: none, shared (the policy's network), own."""
+    collect: str | None = None
+    """Another way to collect than the estimator's own: games (whole ones) or segments."""
     env_arguments: tuple[str, ...] = ()
     """Arguments of the environment's constructor, as name=value."""
     env_params: tuple[str, ...] = ()
@@ -111,26 +117,33 @@ def _train(arguments: list[str]) -> None:
 
 def _parse_train(arguments: list[str]):
     """Two passes: environment and estimator choose the defaults, which then are flags of their own."""
-    from purepg import baselines, defaults, environments, hyperparams
+    from purepg import baselines, critics, defaults, environments, hyperparams
 
     names = _peek(arguments)
     spec = environments.environment(names.env, **dict(_pair(p) for p in names.env_arguments))
-    recipe = defaults.recipe(spec, names.estimator)
+    recipe = defaults.recipe(spec, names.estimator, names.collect, names.updates)
     task, policy, estimator = _parts(recipe.method)
-    if names.baseline is not None:
-        estimator = dataclasses.replace(estimator, baseline=baselines.make(names.baseline))
+    parts = {"baseline": baselines.make, "critic": critics.make}
+    parts = {name: make for name, make in parts.items() if hasattr(estimator, name)}
+    for name in ("baseline", "critic"):
+        if (given := getattr(names, name)) is not None:
+            if name not in parts:
+                raise InvalidInput(f"estimator {names.estimator!r} has no {name}: leave --{name} out")
+            estimator = dataclasses.replace(estimator, **{name: parts[name](given)})
     groups = {
-        "hyper": (_hyper_flags(recipe.hyper), ""),
-        "collect": (task.collect, ""),
+        "hyper": (_flags(recipe.hyper, "env"), ""),
+        "task_fields": (_TaskFlags(task.normalize_observations), ""),
+        "collect_fields": (task.collect, ""),
+        "policy": (_flags(policy, "network"), "policy"),
         "network": (policy.network, "network"),
-        "method": (estimator, ""),
-        "baseline_fields": (estimator.baseline, "baseline"),
+        "method": (_flags(estimator, *parts), ""),
+        **{f"{name}_fields": (getattr(estimator, name), name) for name in parts},
         "optimizer": (recipe.method.optimizer, "optimizer"),
     }
-    groups = {k: v for k, v in groups.items() if dataclasses.fields(v[0])}
     fields = [
         (name, Annotated[type(default), tyro.conf.arg(name=prefix)], dataclasses.field(default=default))
         for name, (default, prefix) in groups.items()
+        if dataclasses.fields(default)
     ]
     flags = dataclasses.make_dataclass("flags", fields, bases=(_Run,), frozen=True)
     parsed: Any = _tyro(
@@ -139,25 +152,32 @@ def _parse_train(arguments: list[str]):
     if parsed.env != names.env:
         raise InvalidInput(f"the environment comes first: purepg train {parsed.env} …")
     chosen = {name: getattr(parsed, name, default) for name, (default, _) in groups.items()}
-    estimator = chosen["method"]
-    if "baseline_fields" in chosen:
-        estimator = dataclasses.replace(estimator, baseline=chosen["baseline_fields"])
-    policy = dataclasses.replace(policy, network=chosen["network"])
-    task = dataclasses.replace(task, policy=policy, collect=chosen["collect"])
+    chosen_parts = {name: chosen[f"{name}_fields"] for name in parts}
+    estimator = dataclasses.replace(estimator, **vars(chosen["method"]) | chosen_parts)
+    policy = dataclasses.replace(policy, **vars(chosen["policy"]) | {"network": chosen["network"]})
+    collect = chosen["collect_fields"]
+    task = dataclasses.replace(task, policy=policy, collect=collect, **vars(chosen["task_fields"]))
     method = dataclasses.replace(recipe.method, task=task, estimator=estimator, optimizer=chosen["optimizer"])
     env_params = dict(_pair(p) for p in parsed.env_params)
     env = hyperparams.with_env_params(spec, env_params) if env_params else None
     return parsed, method, hyperparams.Hyperparams(**vars(chosen["hyper"]) | {"env": env})
 
 
-def _hyper_flags(hyper: Any) -> Any:
-    """The same numbers, without a flag for the structure of environment parameters (`--env-params` is for those)."""
+@dataclasses.dataclass(frozen=True)
+class _TaskFlags:
+    normalize_observations: bool = False
+    """Shift and scale observations by their running mean and deviation."""
 
-    @dataclasses.dataclass(frozen=True)
-    class HyperFlags(type(hyper)):
-        env: Annotated[Any, tyro.conf.Suppress] = None
 
-    return HyperFlags(**vars(hyper))
+def _flags(record: Any, *without: str) -> Any:
+    """The same record, without flags for the fields that have flags elsewhere."""
+    hidden = [
+        (name, Annotated[Any, tyro.conf.Suppress], dataclasses.field(default=getattr(record, name)))
+        for name in without
+    ]
+    made = dataclasses.make_dataclass(type(record).__name__, hidden, bases=(type(record),), frozen=True)
+    made.__doc__ = type(record).__doc__
+    return made(**vars(record))
 
 
 def _parts(method: Any) -> tuple[Any, Any, Any]:
@@ -166,15 +186,19 @@ def _parts(method: Any) -> tuple[Any, Any, Any]:
 
 def _peek(arguments: list[str]) -> _Run:
     """The fields that choose other flags, from arguments that may hold flags not known yet."""
-    found = _Run()
+    found = _Run(updates=0)
     if arguments and not arguments[0].startswith("-"):
         found = dataclasses.replace(found, env=arguments[0])
-    for name in ("estimator", "baseline"):
+    for name in ("estimator", "baseline", "critic", "collect"):
         for i, word in enumerate(arguments):
             if word == f"--{name}" and i + 1 < len(arguments):
                 found = dataclasses.replace(found, **{name: arguments[i + 1]})
             elif word.startswith(f"--{name}="):
                 found = dataclasses.replace(found, **{name: word.partition("=")[2]})
+    for i, word in enumerate(arguments):
+        given = word.partition("=")[2] or next(iter(arguments[i + 1 :]), "")
+        if word.partition("=")[0] == "--updates" and given.isdecimal():
+            found = dataclasses.replace(found, updates=int(given))
     for flag in ("--env-arguments", "--env_arguments"):
         if flag in arguments:
             rest = arguments[arguments.index(flag) + 1 :]
@@ -230,7 +254,8 @@ def _print_result(result: Any, title: str, total_seconds: float) -> None:
     dataset = result.dataset
     name = result.method.task.env.name
     print(f"{title} on {name}: mean return of each seed")
-    tables = {"training games, last update": dataset["return"].values[:, -1]}
+    last = min(_LAST_UPDATES, dataset.sizes["iteration"])
+    tables = {f"training, last {last} updates": result.training_return(last)}
     if "evaluation_return" in dataset:
         tables[f"greedy, {dataset.attrs['evaluation_games']} fresh games"] = dataset[
             "evaluation_return"
@@ -324,12 +349,13 @@ def _list(arguments: list[str]) -> None:
     """Prints the names that can be given."""
     if arguments:
         raise InvalidInput(f"`purepg list` takes no arguments, got {' '.join(arguments)}")
-    from purepg import baselines, environments, estimators
+    from purepg import baselines, critics, environments, estimators
 
     for title, names in (
         ("Environments (or module:Class)", environments.names()),
         ("Estimators", list(estimators.NAMES)),
         ("Baselines", list(baselines.NAMES)),
+        ("Critics", list(critics.NAMES)),
     ):
         print(f"{title}:")
         print("".join(f"  {name}\n" for name in names))

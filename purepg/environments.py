@@ -72,6 +72,13 @@ def resolve(spec: EnvironmentSpec) -> Environment:
     return env
 
 
+@functools.cache
+def differentiable(spec: EnvironmentSpec) -> Environment:
+    """The environment with its transitions' gradients on, where it can carry them."""
+    env = resolve(spec)
+    return env.with_transition_gradients() if getattr(env, "supports_transition_gradients", False) else env
+
+
 def names() -> list[str]:
     """Every id that can be given: gymnax's own, those registered at run time, those of `envs`."""
     _register_ours()
@@ -109,11 +116,51 @@ def num_actions(spec: EnvironmentSpec) -> int:
     """
     env = resolve(spec)
     space = env.action_space(env.default_params)
-    if type(space).__name__ != "Discrete":
+    if not is_discrete(spec):
         raise InvalidInput(
-            f"{spec.name!r} has actions {space}: a softmax policy needs a finite set (Discrete) of them"
+            f"{spec.name!r} has actions {space}: a softmax policy needs a finite set (Discrete) of them; "
+            "take a Gaussian policy"
         )
     return int(space.n)
+
+
+class ContinuousActions(NamedTuple):
+    """A box of actions."""
+
+    shape: tuple[int, ...]  # of one action
+    bounded: bool  # on all sides
+    middle: np.ndarray  # of the bounds; 0 where there are none
+    half_width: np.ndarray  # of the bounds; 1 where there are none
+
+
+def is_discrete(spec: EnvironmentSpec) -> bool:
+    """Whether the actions are finite in number."""
+    env = resolve(spec)
+    return type(env.action_space(env.default_params)).__name__ == "Discrete"
+
+
+@functools.cache
+def continuous_actions(spec: EnvironmentSpec) -> ContinuousActions:
+    """The box of actions.
+
+    Raises:
+      InvalidInput: the actions are not one array of numbers.
+    """
+    with jax.ensure_compile_time_eval():  # spaces make their bounds when asked, also inside a caller's jit
+        env = resolve(spec)
+        space = env.action_space(env.default_params)
+        if type(space).__name__ != "Box":
+            raise InvalidInput(
+                f"{spec.name!r} has actions {space}: a Gaussian policy needs continuous ones (Box); "
+                "take a softmax policy"
+            )
+        low, high = (np.broadcast_to(np.asarray(x, np.float32), space.shape) for x in (space.low, space.high))
+    # Some spaces write "unbounded" as the largest float.
+    bounded = bool((np.abs([low, high]) < 1e30).all())
+    middle, half_width = (
+        ((low + high) / 2, (high - low) / 2) if bounded else (np.zeros_like(low), np.ones_like(low))
+    )
+    return ContinuousActions(tuple(space.shape), bounded, middle, half_width)
 
 
 def exact_model(spec: EnvironmentSpec, params: Any = None) -> Any:
@@ -179,6 +226,17 @@ def closest(name: str, known: Any) -> str:
 
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f", did you mean {matches[0]!r}?" if matches else ""
+
+
+def look_up(what: str, name: str, table: dict[str, Any]) -> Any:
+    """The entry of a table by its name.
+
+    Raises:
+      InvalidInput: there is no such name; the message lists those that there are.
+    """
+    if name not in table:
+        raise InvalidInput(f"unknown {what} {name!r}{closest(name, table)}; known: {', '.join(table)}")
+    return table[name]
 
 
 def _freeze(value: Any) -> Any:

@@ -24,8 +24,14 @@ class Hyperparams:
     """Step size of the optimiser, at the start of its schedule."""
     discount: float = 0.99
     """γ in [0, 1]: the worth of a reward one step later."""
+    trace_decay: float = 0.95
+    """λ in [0, 1] of the λ-return: 0 trusts the critic, 1 the rewards."""
     entropy_coefficient: float = 0.0
     """Weight of the entropy bonus; 0 is none."""
+    value_coefficient: float = 0.5
+    """Weight of a shared critic's squared error."""
+    critic_learning_rate: float = 1e-2
+    """Step size of a critic with a network of its own."""
     max_gradient_norm: float = math.inf
     """The gradient is scaled down to this global norm; inf is no clipping."""
     reward_scale: float = 1.0
@@ -37,7 +43,10 @@ class Hyperparams:
 _RANGES = {
     "learning_rate": (0.0, math.inf),
     "discount": (0.0, 1.0),
+    "trace_decay": (0.0, 1.0),
     "entropy_coefficient": (0.0, math.inf),
+    "value_coefficient": (0.0, math.inf),
+    "critic_learning_rate": (0.0, math.inf),
     "max_gradient_norm": (0.0, math.inf),
     "reward_scale": (-math.inf, math.inf),
 }

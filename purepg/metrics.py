@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from purepg.rollout import Rows, episode_returns
+from purepg.rollout import Rows
 
 
 class Average(NamedTuple):
@@ -29,11 +29,10 @@ def over(values: jax.Array, where: jax.Array) -> Average:
 
 
 def of_games(rows: Rows) -> Metrics:
-    """Undiscounted return and length per finished game, and the steps played."""
-    ended = jnp.any(rows.terminated | rows.truncated, axis=0)
-    length = jnp.sum(rows.live, axis=0, dtype=jnp.float32)
+    """Undiscounted return and length per episode that ended, and the steps played."""
+    ended = rows.terminated | rows.truncated
     return {
-        "return": over(episode_returns(rows), ended),
-        "length": over(length, ended),
-        "steps": once(length.sum()),
+        "return": over(rows.score, ended),
+        "length": over(rows.time + 1.0, ended),
+        "steps": once(jnp.sum(rows.live)),
     }

@@ -2,7 +2,7 @@
 
 A network has two pure functions, `init(key, inputs, num_outputs) → params` and
 `apply(params, observation, inputs, num_outputs) → [..., num_outputs]`, and hashes by value. Integer observations enter
-as one-hot vectors, everything else flattened and in float32.
+as one-hot vectors, everything else in float32 and flattened, but for a convolution.
 """
 
 from collections.abc import Callable
@@ -60,13 +60,65 @@ class MLP:
     def _module(self, num_outputs: int) -> nn.Module:
         weights = _INITIALIZERS[self.initializer]
 
-        def last_weights(*arguments):
-            return self.output_scale * weights(*arguments)
-
         layers = []
         for size in self.hidden:
             layers += [nn.Dense(size, kernel_init=weights), _ACTIVATIONS[self.activation]]
-        return nn.Sequential([*layers, nn.Dense(num_outputs, kernel_init=last_weights)])
+        return nn.Sequential(
+            [*layers, nn.Dense(num_outputs, kernel_init=_scaled(weights, self.output_scale))]
+        )
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A small convolution over grid observations `[H, W, C]` (or `[H, W]`), then a perceptron."""
+
+    features: tuple[int, ...] = (16,)
+    """Channels of the convolutions, each followed by relu."""
+    kernel: int = 3
+    """Height and width of the kernels; no padding."""
+    hidden: tuple[int, ...] = (64,)
+    """Sizes of the hidden layers after the convolutions, each followed by relu."""
+    output_scale: float = 0.01
+    """Factor on the last layer's initial weights."""
+
+    def __post_init__(self):
+        if self.kernel < 1 or any(size < 1 for size in (*self.features, *self.hidden)):
+            raise InvalidInput(
+                f"features = {self.features}, kernel = {self.kernel}, hidden = {self.hidden}: sizes start at 1"
+            )
+
+    def init(self, key: jax.Array, inputs: Inputs, num_outputs: int) -> Params:
+        least = (self.kernel - 1) * len(self.features) + 1
+        if (
+            len(inputs.shape) not in (2, 3)
+            or min(inputs.shape[:2]) < least
+            or inputs.num_categories is not None
+        ):
+            raise InvalidInput(
+                f"a convolution needs observations [H, W, C] with H and W at least {least}, these have shape "
+                f"{inputs.shape}: use an MLP"
+            )
+        return self._module(num_outputs).init(key, _as_images(jnp.zeros((1, *inputs.shape)), inputs))[
+            "params"
+        ]
+
+    def apply(self, params: Params, observation: jax.Array, inputs: Inputs, num_outputs: int) -> jax.Array:
+        batch = observation.shape[: observation.ndim - len(inputs.shape)]
+        out: Any = self._module(num_outputs).apply({"params": params}, _as_images(observation, inputs))
+        return out.reshape((*batch, num_outputs))
+
+    def _module(self, num_outputs: int) -> nn.Module:
+        weights, layers = nn.initializers.he_normal(), []
+        for size in self.features:
+            layers += [
+                nn.Conv(size, (self.kernel, self.kernel), padding="VALID", kernel_init=weights),
+                nn.relu,
+            ]
+        layers.append(lambda x: x.reshape((x.shape[0], -1)))
+        for size in self.hidden:
+            layers += [nn.Dense(size, kernel_init=weights), nn.relu]
+        last = _scaled(nn.initializers.lecun_normal(), self.output_scale)
+        return nn.Sequential([*layers, nn.Dense(num_outputs, kernel_init=last)])
 
 
 @dataclass(frozen=True)
@@ -125,6 +177,16 @@ def encode(observation: jax.Array, inputs: Inputs) -> jax.Array:
     if inputs.num_categories is not None:
         observation = jax.nn.one_hot(observation, inputs.num_categories)
     return observation.astype(jnp.float32).reshape((*batch, -1))
+
+
+def _as_images(observation: jax.Array, inputs: Inputs) -> jax.Array:
+    """Observations `[..., H, W]` or `[..., H, W, C]` as `[B, H, W, C]` in float32."""
+    shape = inputs.shape if len(inputs.shape) == 3 else (*inputs.shape, 1)
+    return observation.astype(jnp.float32).reshape((-1, *shape))
+
+
+def _scaled(weights: Callable, scale: float) -> Callable:
+    return lambda *arguments: scale * weights(*arguments)
 
 
 # QR of a batch of matrices can deadlock XLA's CPU backend: one matrix at a time, also under a caller's vmap.

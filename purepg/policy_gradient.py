@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from purepg import metrics
+from purepg import metrics, normalization
 from purepg.errors import InvalidInput
 from purepg.estimators.base import Estimator
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
 from purepg.networks import Params
-from purepg.rollout import Act
+from purepg.rollout import Act, Choice
 from purepg.task import Task
 
 _OPTIMIZERS = {"sgd": optax.sgd, "adam": optax.adam, "rmsprop": optax.rmsprop}
@@ -72,7 +72,7 @@ class PolicyGradient:
     def init(self, hyper: Hyperparams, key: jax.Array) -> PolicyGradientState:
         self.estimator.check(self.task)
         params_key, estimator_key = jax.random.split(key)
-        params = self.task.bind_policy().init(params_key)
+        params = self.estimator.bind(self.task).init(params_key)
         optimizer = self.optimizer.transformation(hyper).init(params)
         return PolicyGradientState(
             params, optimizer, self.estimator.init(self.task, hyper, params, estimator_key)
@@ -84,7 +84,9 @@ class PolicyGradient:
         estimate = self.estimator.estimate(self.task, hyper, state.params, state.estimator, key)
         descent = jax.tree.map(jnp.negative, estimate.gradient)
         step, optimizer = self.optimizer.transformation(hyper).update(descent, state.optimizer, state.params)
-        params = optax.apply_updates(state.params, step)
+        params: Any = optax.apply_updates(state.params, step)
+        if self.task.normalize_observations:
+            params = params._replace(observed=normalization.merge(params.observed, estimate.observed))
         numbers = estimate.metrics | {"gradient_norm": metrics.once(optax.tree.norm(descent))}
         return PolicyGradientState(params, optimizer, estimate.state), numbers
 
@@ -94,10 +96,11 @@ class PolicyGradient:
 
     def act(self, params: Params, *, deterministic: bool) -> Act:
         """How this method plays: sampled from its policy, or the policy's mode."""
-        policy = self.task.bind_policy()
+        policy = self.estimator.bind(self.task)
 
         def choose(key, observation):
             distribution = policy.distribution(params, observation)
-            return distribution.mode() if deterministic else distribution.sample(key)
+            action = distribution.mode() if deterministic else distribution.sample(key)
+            return Choice(action, policy.play(action))
 
         return choose

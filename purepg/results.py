@@ -69,6 +69,13 @@ class Result:
         index = int(np.flatnonzero(self.seeds == seed)[0])
         return jax.tree.map(lambda x: x[index], self.method.params(self.state.learner))
 
+    def training_return(self, last: int) -> np.ndarray:
+        """Mean return of the games that ended in the `last` updates, [S]; NaN where none did."""
+        tail = self.dataset.isel(iteration=slice(-last, None))
+        count = tail["return_count"] if "return_count" in tail else tail["return"].notnull()
+        total, count = (tail["return"] * count).sum("iteration").values, count.sum("iteration").values
+        return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+
     def save(self, directory: str | os.PathLike) -> pathlib.Path:
         """Writes the run to a new folder.
 

@@ -1,9 +1,16 @@
 """Rollouts: one scan over time, N games side by side.
 
-Row t of game n holds the observation, the action taken on it, and what came of it. Games are fresh, each with its own
-randomness, and run to their end or the limit; rows after a game's end are masked by `live` and repeat its last
-observation, so that nothing in them can be NaN. Once all games are over, the remaining rows cost nothing (where the
-scan is not under `vmap`).
+Row t of game n holds the observation, the action taken on it, and what came of it. There are two ways to play:
+
+    whole games   `play_games`: fresh games, each to its end or the limit. Rows after a game's end are masked by `live`
+                  and repeat its last observation, so that nothing in them can be NaN. Once all games are over, the
+                  remaining rows cost nothing (where the scan is not under `vmap`).
+    segments      `play_segment`: T steps of games that go on from segment to segment. A game that ends is followed at
+                  once by a fresh one with a state of its own; every row is live.
+
+Where an episode is cut, by the limit or by the last row of a segment, the value of the true next observation is needed,
+the one before any reset. It is taken during the rollout, only in steps where a game is cut, so that no second copy of
+the observations is kept.
 
 Gradients flow through rewards and observations as far as the environment and `act` let them.
 """
@@ -16,11 +23,23 @@ import jax.numpy as jnp
 
 from purepg.environments import Environment
 
-_BLOCK = (
-    8  # steps between two looks at whether any game still runs: each look costs about as much as a small step
-)
+# Steps between two looks at whether any game still runs: each look costs about as much as a small step.
+_BLOCK = 8
 
-Act = Callable[[jax.Array, jax.Array], jax.Array]  # key, observations [N, *shape] → actions [N, *action]
+# Games are staggered over at most so many steps; longer ones drift apart by themselves.
+_LONGEST_STAGGER = 1000
+
+
+class Choice(NamedTuple):
+    """What `act` chooses for each game."""
+
+    action: jax.Array  # [N, *action] as remembered: log-probabilities are of it
+    played: jax.Array  # [N, *action] as the environment takes it
+    value: Any = None  # [N] V of the observation, or None
+
+
+Act = Callable[[jax.Array, jax.Array], Choice]  # key, observations [N, *shape] → Choice
+Value = Callable[[jax.Array], jax.Array]  # observations [N, *shape] → [N]
 
 
 class Rows(NamedTuple):
@@ -33,16 +52,29 @@ class Rows(NamedTuple):
     truncated: jax.Array  # [T, N] bool, cut by a limit; never together with terminated
     live: jax.Array  # [T, N] bool, false after the game's end
     time: jax.Array  # [T, N] int32, steps since the game's start
+    score: jax.Array  # [T, N] undiscounted return of the episode up to this row, its reward included
+    value: Any = None  # [T, N] V of the observation, where `act` gives it
+    cut_value: Any = None  # [T, N] V of the true next observation where the episode is cut, 0 elsewhere
 
 
-class _Games(NamedTuple):
+class Running(NamedTuple):
+    """Games between two steps."""
+
     observation: jax.Array  # [N, *shape]
     state: Any  # the environment's, [N, ...]
-    live: jax.Array  # [N] bool
+    time: jax.Array  # [N] int32, steps since the game's start
+    score: jax.Array  # [N] undiscounted return so far
 
 
 def play_games(
-    env: Environment, params: Any, act: Act, key: jax.Array, *, num_games: int, max_steps: int
+    env: Environment,
+    params: Any,
+    act: Act,
+    key: jax.Array,
+    *,
+    num_games: int,
+    max_steps: int,
+    value: Value | None = None,
 ) -> Rows:
     """Plays `num_games` fresh games of at most `max_steps` steps; a game that still runs then is truncated.
 
@@ -51,39 +83,44 @@ def play_games(
       params: the environment's parameters.
       act: what chooses the actions of all games at once.
       key: every game and every step draws its own noise from it.
+      value: V, for `cut_value`.
+
+    Returns:
+      Rows `[max_steps, num_games]`.
     """
-    reset_key, play_key = jax.random.split(key)
-    start = _reset(env, params, jax.random.split(reset_key, num_games))
+    start_key, play_key = jax.random.split(key)
+    step = _stepper(env, params, act, max_steps, value)
+    start = _ready(step, fresh_games(env, params, start_key, num_games))
 
-    def step(games: _Games, time: jax.Array) -> tuple[_Games, Rows]:
-        act_key, step_key = jax.random.split(jax.random.fold_in(play_key, time))
-        action = act(act_key, games.observation)
-        after, reward, terminated, truncated = _step(env, params, step_key, games.state, action)
-        truncated = (truncated | (time == max_steps - 1)) & ~terminated
-        live = games.live
-        rows = Rows(
-            games.observation,
-            action,
-            jnp.where(live, reward, 0.0),
-            terminated & live,
-            truncated & live,
-            live,
-            jnp.full((num_games,), time),
+    def live_step(
+        games: tuple[Running, jax.Array], time: jax.Array
+    ) -> tuple[tuple[Running, jax.Array], Rows]:
+        running, live = games
+        after, rows = step(running, jax.random.fold_in(play_key, time))
+        rows = rows._replace(
+            reward=jnp.where(live, rows.reward, 0.0),
+            terminated=rows.terminated & live,
+            truncated=rows.truncated & live,
+            live=live,
+            time=jnp.full_like(rows.time, time),
+            score=jnp.where(live, rows.score, running.score),
+            cut_value=None if value is None else jnp.where(live, rows.cut_value, 0.0),
         )
-        goes_on = live & ~terminated & ~truncated
-        return _where(goes_on, after, games)._replace(live=goes_on), rows
+        goes_on = live & ~rows.terminated & ~rows.truncated
+        after = _where(goes_on, after, running)._replace(score=rows.score)
+        return (after, goes_on), rows
 
-    games_like, rows_like = jax.eval_shape(step, start, 0)
-    start = jax.tree.map(lambda x, like: x.astype(like.dtype), start, games_like)
+    start = start, jnp.ones(num_games, bool)
+    rows_like = jax.eval_shape(live_step, start, jnp.int32(0))[1]
     blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), rows_like)
 
-    def skip(games: _Games, times: jax.Array) -> tuple[_Games, Rows]:
-        rows = blank._replace(observation=games.observation)
+    def skip(games: tuple[Running, jax.Array], times: jax.Array) -> tuple[tuple[Running, jax.Array], Rows]:
+        rows = blank._replace(observation=games[0].observation, score=games[0].score)
         rows = jax.tree.map(lambda x: jnp.broadcast_to(x[None], (_BLOCK, *x.shape)), rows)
         return games, rows._replace(time=jnp.broadcast_to(times[:, None], rows.time.shape))
 
-    def block(games: _Games, times: jax.Array) -> tuple[_Games, Rows]:
-        return jax.lax.cond(games.live.any(), lambda g, t: jax.lax.scan(step, g, t), skip, games, times)
+    def block(games: tuple[Running, jax.Array], times: jax.Array) -> tuple[tuple[Running, jax.Array], Rows]:
+        return jax.lax.cond(games[1].any(), lambda g, t: jax.lax.scan(live_step, g, t), skip, games, times)
 
     num_blocks = -(-max_steps // _BLOCK)
     times = jnp.arange(num_blocks * _BLOCK, dtype=jnp.int32).reshape(num_blocks, _BLOCK)
@@ -91,35 +128,142 @@ def play_games(
     return jax.tree.map(lambda x: x.reshape((-1, *x.shape[2:]))[:max_steps], rows)
 
 
-def episode_returns(rows: Rows) -> jax.Array:
-    """The undiscounted return of each game, [N]."""
-    return rows.reward.sum(axis=0)
+def play_segment(
+    env: Environment,
+    params: Any,
+    act: Act,
+    key: jax.Array,
+    running: Running,
+    *,
+    num_steps: int,
+    max_steps: int,
+    value: Value | None = None,
+) -> tuple[Running, Rows]:
+    """Plays `num_steps` steps of running games, each followed by a fresh one when it ends.
+
+    Args:
+      running: from `staggered_games` or the segment before.
+      max_steps: a game that has run so long is truncated.
+      value: V, for `cut_value`; games that still run in the last row are cut there.
+
+    Returns:
+      The games after the segment, and rows `[num_steps, N]`.
+    """
+    step = _with_resets(_stepper(env, params, act, max_steps, value), env, params)
+    running, rows = jax.lax.scan(step, running, jax.random.split(key, num_steps))
+    if value is not None:
+        ended = rows.terminated[-1] | rows.truncated[-1]
+        last = jnp.where(ended, rows.cut_value[-1], value(running.observation))
+        rows = rows._replace(cut_value=rows.cut_value.at[-1].set(last))
+    return running, rows
 
 
-def _reset(env: Environment, params: Any, keys: jax.Array) -> _Games:
-    observation, state = jax.vmap(env.reset_env, (0, None))(keys, params)
-    # Python numbers in a fresh state become arrays here; the caller gives them the type that a step returns.
+def staggered_games(
+    env: Environment, params: Any, act: Act, key: jax.Array, *, num_games: int, max_steps: int
+) -> Running:
+    """Games at ages spread evenly from 0 to `max_steps`, each played to its age by `act`.
+
+    Games started together would stay in phase where nothing but the limit ends them: every segment would see one phase
+    of the game, and all would be cut in the same row.
+    """
+    start_key, play_key = jax.random.split(key)
+    step = _stepper(env, params, act, max_steps, None)
+    start = _ready(step, fresh_games(env, params, start_key, num_games))
+    step = _with_resets(step, env, params)
+    num_steps = min(max_steps, _LONGEST_STAGGER)
+    waits = num_steps - (jnp.arange(num_games) * num_steps) // num_games
+
+    def one_step(running: Running, time: jax.Array) -> tuple[Running, None]:
+        after, _ = step(running, jax.random.fold_in(play_key, time))
+        return _where(time >= waits, after, running), None
+
+    return jax.lax.scan(one_step, start, jnp.arange(num_steps))[0]
+
+
+def fresh_games(env: Environment, params: Any, key: jax.Array, num_games: int) -> Running:
+    """Games before their first step, each reset with a key of its own."""
+    observation, state = jax.vmap(env.reset_env, (0, None))(jax.random.split(key, num_games), params)
+    # Python numbers in a fresh state become arrays here; they get the type that a step returns where they are used.
     state = jax.tree.map(jnp.asarray, state)
-    return _Games(observation, state, jnp.ones(keys.shape[0], bool))
+    return Running(observation, state, jnp.zeros(num_games, jnp.int32), jnp.zeros(num_games))
 
 
-def _step(env: Environment, params: Any, key: jax.Array, state: Any, action: jax.Array):
-    """One step of each game: the games after it (`live` unset), reward, terminated, truncated, all [N]."""
+def episode_returns(rows: Rows) -> jax.Array:
+    """The undiscounted return of each of whole games, [N]."""
+    return rows.score[-1]
+
+
+Step = Callable[[Running, jax.Array], tuple[Running, Rows]]
+
+
+def _stepper(env: Environment, params: Any, act: Act, max_steps: int, value: Value | None) -> Step:
+    """One step of every game: key → the games after it, as they are before any reset, and its row `[N]`."""
 
     def one_game(key, state, action):
         observation, state, reward, terminated, _ = env.step_env(key, state, action, params)
         truncated = jnp.asarray(env.is_truncated(state, params), bool)
         return observation, state, jnp.asarray(reward, jnp.float32), jnp.asarray(terminated, bool), truncated
 
-    keys = jax.random.split(key, action.shape[0])
-    observation, state, reward, terminated, truncated = jax.vmap(one_game)(keys, state, action)
-    return _Games(observation, state, jnp.ones_like(terminated)), reward, terminated, truncated
+    def step(running: Running, key: jax.Array) -> tuple[Running, Rows]:
+        act_key, step_key = jax.random.split(key)
+        choice = act(act_key, running.observation)
+        keys = jax.random.split(step_key, running.time.shape[0])
+        observation, state, reward, terminated, truncated = jax.vmap(one_game)(
+            keys, running.state, choice.played
+        )
+        truncated = (truncated | (running.time + 1 >= max_steps)) & ~terminated
+        after = Running(observation, state, running.time + 1, running.score + reward)
+        rows = Rows(
+            running.observation,
+            choice.action,
+            reward,
+            terminated,
+            truncated,
+            jnp.ones_like(terminated),
+            running.time,
+            after.score,
+            choice.value,
+            None if value is None else _value_where(truncated, value, observation),
+        )
+        return after, rows
+
+    return step
+
+
+def _with_resets(step: Step, env: Environment, params: Any) -> Step:
+    """The step, and fresh games in place of those that ended in it; in steps without an end no reset is computed."""
+
+    def step_and_reset(running: Running, key: jax.Array) -> tuple[Running, Rows]:
+        step_key, reset_key = jax.random.split(key)
+        after, rows = step(running, step_key)
+        ended = rows.terminated | rows.truncated
+
+        def reset(after: Running) -> Running:
+            return _where(ended, fresh_games(env, params, reset_key, ended.shape[0]), after)
+
+        return jax.lax.cond(ended.any(), reset, lambda after: after, after), rows
+
+    return step_and_reset
+
+
+def _ready(step: Step, fresh: Running) -> Running:
+    """Fresh games in the types that a step returns."""
+    like = jax.eval_shape(step, fresh, jax.random.key(0))[0]
+    return jax.tree.map(lambda x, like: x if x.dtype == like.dtype else x.astype(like.dtype), fresh, like)
+
+
+def _value_where(cut: jax.Array, value: Value, observation: jax.Array) -> jax.Array:
+    def read(observation):
+        return jnp.where(cut, value(observation), 0.0)
+
+    return jax.lax.cond(cut.any(), read, lambda _: jnp.zeros(cut.shape), observation)
 
 
 def _where(condition: jax.Array, x: Any, y: Any) -> Any:
-    """Game by game, over any structure of arrays `[N, ...]`."""
+    """Game by game, over any structure of arrays `[N, ...]`, in y's types."""
 
     def select(x, y):
-        return jnp.where(condition.reshape(condition.shape + (1,) * (x.ndim - 1)), x, y)
+        x = x if x.dtype == y.dtype else x.astype(y.dtype)
+        return jnp.where(condition.reshape(condition.shape + (1,) * (y.ndim - 1)), x, y)
 
     return jax.tree.map(select, x, y)

@@ -1,11 +1,20 @@
 """The task: what is played, by which policy, and how games are collected. Static: it hashes by value."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from purepg import environments
 from purepg.environments import EnvironmentSpec
 from purepg.errors import InvalidInput
+from purepg.normalization import normalized
 from purepg.policies import BoundPolicy, Policy, Softmax
+
+
+def _check_sizes(collect: Any) -> None:
+    if collect.num_games < 1:
+        raise InvalidInput(f"num_games = {collect.num_games}: at least 1 game is needed for an update")
+    if collect.max_steps is not None and collect.max_steps < 1:
+        raise InvalidInput(f"max_steps = {collect.max_steps}: a game needs at least 1 step")
 
 
 @dataclass(frozen=True)
@@ -18,10 +27,24 @@ class Games:
     """Longest game in steps (T), a longer one is cut there; none: the environment's own limit."""
 
     def __post_init__(self):
-        if self.num_games < 1:
-            raise InvalidInput(f"num_games = {self.num_games}: at least 1 game is needed for an update")
-        if self.max_steps is not None and self.max_steps < 1:
-            raise InvalidInput(f"max_steps = {self.max_steps}: a game needs at least 1 step")
+        _check_sizes(self)
+
+
+@dataclass(frozen=True)
+class Segments:
+    """T steps an update of N running games, each followed by a fresh one when it ends."""
+
+    num_games: int = 64
+    """Games that run side by side (N)."""
+    num_steps: int = 32
+    """Steps of each game in an update (T)."""
+    max_steps: int | None = None
+    """A game that has run for so many steps is cut; none: the environment's own limit."""
+
+    def __post_init__(self):
+        _check_sizes(self)
+        if self.num_steps < 1:
+            raise InvalidInput(f"num_steps = {self.num_steps}: a segment needs at least 1 step")
 
 
 @dataclass(frozen=True)
@@ -30,7 +53,9 @@ class Task:
 
     env: EnvironmentSpec
     policy: Policy = Softmax()
-    collect: Games = Games()
+    collect: Games | Segments = Games()
+    normalize_observations: bool = False
+    """Shift and scale observations by their running mean and deviation."""
 
     def __post_init__(self):
         if isinstance(self.env, str):
@@ -38,8 +63,17 @@ class Task:
 
     @property
     def max_steps(self) -> int:
-        """T, the rows a game can have."""
+        """The longest game, in steps."""
         return self.collect.max_steps or environments.time_limit(self.env)
 
-    def bind_policy(self) -> BoundPolicy:
-        return self.policy.bind(self.env)
+    def bind_policy(self, *, with_value: bool = False) -> BoundPolicy:
+        """The policy's functions for this environment; `with_value` gives its network one more output, V."""
+        policy = self.policy.bind(self.env, with_value=with_value)
+        if not self.normalize_observations:
+            return policy
+        inputs = environments.inputs(self.env)
+        if inputs.num_categories is not None:
+            raise InvalidInput(
+                f"{self.env.name!r} observes integers: normalize_observations is for numbers, leave it off"
+            )
+        return normalized(policy, inputs.shape)

@@ -1,23 +1,27 @@
 """Baselines against loops over games, and what makes them unbiased: b[t, n] knows nothing of game n's own returns."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from problems import two_states
 
+import purepg
 from purepg import baselines
-from purepg.baselines import Constant, LeaveOneOut, Mean, Moving, NoBaseline
+from purepg.baselines import Constant, LeaveOneOut, Mean, Moving, NoBaseline, Optimal, ScoreProducts, Value
 from purepg.errors import InvalidInput
 from purepg.rollout import Rows
 
 STEPS, GAMES = 3, 4  # those of the task below
 TASK = two_states(GAMES)
+SEGMENTS = dataclasses.replace(TASK, collect=purepg.Segments(GAMES, STEPS))
 ALL = {name: baselines.make(name) for name in baselines.NAMES} | {"constant 1.5": Constant(1.5)}
 
 
 def batch(seed):
-    """Random returns [T, N], 0 after each game's end, and rows with the same mask."""
+    """Random returns [T, N], 0 after each game's end, and rows with the same mask and random values."""
     generator = np.random.default_rng(seed)
     length = generator.integers(1, STEPS + 1, GAMES)
     length[0] = STEPS  # so that no row is dead in all games
@@ -25,12 +29,21 @@ def batch(seed):
     returns = np.where(live, generator.normal(2.0, 1.0, live.shape), 0.0).astype(np.float32)
     zeros, end = np.zeros(live.shape, np.int32), np.arange(STEPS)[:, None] == length - 1
     time = np.broadcast_to(np.arange(STEPS)[:, None], live.shape)
-    return jnp.asarray(returns), Rows(zeros, zeros, returns, end, zeros > 0, live, time)
+    value = generator.normal(0.0, 1.0, live.shape).astype(np.float32)
+    score = returns.cumsum(axis=0)
+    return jnp.asarray(returns), Rows(zeros, zeros, returns, end, zeros > 0, live, time, score, value)
 
 
 def values(baseline, returns, rows, state=None):
     state = baseline.init(TASK) if state is None else state
-    return np.asarray(baseline.values(state, returns, rows))
+    return np.asarray(baseline.values(state, returns, rows, lambda: scores(returns, rows)))
+
+
+def scores(returns, rows):
+    """As if ∇log π were one number in each row, its value: A_n = Σ_t g G and S_n = Σ_t g."""
+    gradient = jnp.where(rows.live, rows.value, 0.0)
+    with_return, alone = (gradient * returns).sum(axis=0), gradient.sum(axis=0)
+    return ScoreProducts(with_return * alone, alone**2)
 
 
 def after(baseline, *seeds):
@@ -101,6 +114,21 @@ def test_moving_is_zero_in_the_first_update():
     np.testing.assert_array_equal(values(Moving(), *batch(0)), np.zeros((STEPS, GAMES)))
 
 
+def test_value_is_what_the_critic_said():
+    returns, rows = batch(0)
+    np.testing.assert_array_equal(values(Value(), returns, rows), rows.value)
+
+
+def test_optimal_is_the_ratio_over_all_other_games():
+    returns, rows = batch(0)
+    product, square = scores(returns, rows)
+    expected = np.zeros((STEPS, GAMES))
+    for n in range(GAMES):
+        others = [m for m in range(GAMES) if m != n]
+        expected[:, n] = sum(float(product[m]) for m in others) / sum(float(square[m]) for m in others)
+    np.testing.assert_allclose(values(Optimal(), returns, rows), expected, rtol=1e-5)
+
+
 # What makes them unbiased
 
 OTHERS_ONLY = [name for name in ALL if name != "mean"]
@@ -128,6 +156,10 @@ def test_a_games_own_returns_enter_the_mean():
 
 def test_a_games_returns_enter_leave_one_out_of_all_others():
     np.testing.assert_array_equal(changed(LeaveOneOut(), 1), np.arange(GAMES) != 1)
+
+
+def test_a_games_returns_enter_the_optimal_constant_of_all_others():
+    np.testing.assert_array_equal(changed(Optimal(), 1), np.arange(GAMES) != 1)
 
 
 def test_the_current_batch_does_not_enter_the_moving_average():
@@ -160,6 +192,11 @@ def test_suits_a_task_with_several_games(name):
     ALL[name].check(TASK)
 
 
+@pytest.mark.parametrize("name", ["none", "constant", "value"])
+def test_suits_segments(name):
+    ALL[name].check(SEGMENTS)
+
+
 @pytest.mark.parametrize("name", baselines.NAMES)
 def test_equal_records_hash_equal(name):
     assert baselines.make(name) == baselines.make(name)
@@ -169,9 +206,18 @@ def test_equal_records_hash_equal(name):
 # Refusals
 
 
-def test_leave_one_out_needs_two_games():
-    with pytest.raises(InvalidInput, match="'loo' averages the other games: give num_games >= 2, not 1"):
-        LeaveOneOut().check(two_states(1))
+@pytest.mark.parametrize("name", ["loo", "optimal"])
+def test_what_averages_the_other_games_needs_two(name):
+    with pytest.raises(InvalidInput, match=f"'{name}' averages the other games: give num_games >= 2, not 1"):
+        ALL[name].check(two_states(1))
+
+
+@pytest.mark.parametrize("name", ["mean", "loo", "moving", "optimal"])
+def test_what_compares_games_needs_whole_ones(name):
+    with pytest.raises(
+        InvalidInput, match="compare whole games: collect games; in segments take baseline value"
+    ):
+        ALL[name].check(SEGMENTS)
 
 
 @pytest.mark.parametrize("decay", [-0.1, 1.0, 2.0, float("nan")])
@@ -182,6 +228,7 @@ def test_a_decay_outside_its_range_is_refused(decay):
 
 def test_an_unknown_name_lists_the_known():
     with pytest.raises(
-        InvalidInput, match=r"'lo', did you mean 'loo'.*known: none, constant, mean, loo, moving"
+        InvalidInput,
+        match=r"'lo', did you mean 'loo'.*known: none, constant, mean, loo, moving, value, optimal",
     ):
         baselines.make("lo")

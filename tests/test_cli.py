@@ -50,6 +50,23 @@ def test_train_saves_what_it_prints(tmp_path, capsys):
     assert result.method.task.collect.num_games == 4
 
 
+def test_train_continuous_actions_in_segments_with_a_critic(tmp_path):
+    folder = tmp_path / "run"
+    code = purepg_command(
+        "train", "Pendulum-v1", "--estimator", "gae", *SMALL, "--out", folder, "--critic", "own", "--critic.steps", "2",
+        "--num-steps", "6", "--max-steps", "9", "--trace-decay", "0.5", "--policy.std", "state", "--policy.squash",
+        "--normalize-observations", "--network.hidden", "8",
+    )  # fmt: skip
+    assert code == 0
+    result = purepg.load(folder)
+    assert result.method.estimator.critic == purepg.OwnCritic(steps=2)
+    assert result.method.estimator.target == "lambda"
+    assert result.method.task.collect == purepg.Segments(4, 6, 9)
+    assert result.method.task.policy == purepg.Gaussian(purepg.MLP((8,)), std="state", squash=True)
+    assert result.method.task.normalize_observations
+    assert result.hyper.trace_decay == 0.5
+
+
 def test_environment_arguments_reach_the_environment(run_folder):
     assert purepg.load(run_folder).method.task.max_steps == 50
 
@@ -64,7 +81,7 @@ def test_evaluate_a_saved_run(run_folder, capsys):
 def test_list_names_what_can_be_given(capsys):
     assert purepg_command("list") == 0
     printed = capsys.readouterr().out
-    for name in ("CartPole-v1", "ShortCorridor", "reinforce-loo", "moving"):
+    for name in ("CartPole-v1", "ShortCorridor", "reinforce-loo", "gae", "moving", "value", "shared"):
         assert f"  {name}\n" in printed
 
 
@@ -75,8 +92,22 @@ def test_help_lists_every_flag(capsys):
     for flag in (
         "--estimator", "--seeds", "--updates", "--learning-rate", "--discount", "--entropy-coefficient",
         "--max-gradient-norm", "--reward-scale", "--num-games", "--max-steps", "--network.hidden",
-        "--optimizer.name", "--target", "--normalize-advantages", "--env-params", "--out",
+        "--optimizer.name", "--target", "--normalize-advantages", "--env-params", "--out", "--baseline", "--critic",
+        "--collect", "--normalize-observations",
     ):  # fmt: skip
+        assert flag in printed
+
+
+def test_help_lists_the_flags_of_what_was_chosen(capsys):
+    assert purepg_command("train", "Pendulum-v1", "--estimator", "gae", "--critic", "own", "--help") == 0
+    printed = capsys.readouterr().out
+    for flag in (
+        "--num-steps",
+        "--policy.initial-std",
+        "--critic.target-rate",
+        "--trace-decay",
+        "--time-limit",
+    ):
         assert flag in printed
 
 
@@ -85,6 +116,15 @@ BAD = {
     "unknown module": (["train", "nowhere:Thing"], "cannot import 'nowhere:Thing'"),
     "unknown estimator": (["train", "Bandit", "--estimator", "reinforced"], "known: reinforce-total"),
     "unknown baseline": (["train", "Bandit", "--baseline", "average"], "known: none, constant"),
+    "unknown critic": (["train", "Bandit", "--critic", "own-one"], "known: none, shared, own"),
+    "unknown way to collect": (["train", "Bandit", "--collect", "segment"], "did you mean 'segments'"),
+    "segments without a critic": (["train", "Bandit", "--collect", "segments"], "needs a critic"),
+    "value without a critic": (["train", "Bandit", "--baseline", "value"], "needs a critic"),
+    "loo in segments": (
+        ["train", "Bandit", "--collect", "segments", "--critic", "own"],
+        "in segments take baseline value",
+    ),
+    "empty segments": (["train", "Bandit", "--estimator", "gae", "--num-steps", "0"], "num_steps = 0"),
     "unknown flag": (["train", "Bandit", "--num-gamess", "3"], "--num-games"),
     "unknown command": (["trian"], "did you mean 'train'"),
     "no command's environment first": (["train", "--seeds", "2", "Bandit"], "environment comes first"),
@@ -103,7 +143,11 @@ BAD = {
     "unknown parameter": (["train", "CartPole-v1", "--env-params", "gravitas=1"], "did you mean 'gravity'"),
     "not name=value": (["train", "CartPole-v1", "--env-params", "gravity"], "name=value"),
     "bad constructor": (["train", "GridWorld", "--env-arguments", "slip=2"], "slip"),
-    "continuous actions": (["train", "Pendulum-v1"], "finite set"),
+    "no std for continuous actions": (
+        ["train", "Pendulum-v1", "--policy.initial-std", "0"],
+        "initial_std = 0",
+    ),
+    "integers normalised": (["train", "Bandit", "--normalize-observations"], "observes integers"),
     "existing folder": (["train", "Bandit", "--out", "."], "exists already"),
     "no run there": (["evaluate", "."], "no saved run"),
     "no run given": (["evaluate"], "purepg evaluate"),

@@ -1,12 +1,13 @@
-"""Categorical against NumPy: values, gradients, frequencies, and actions that are forbidden."""
+"""Distributions against NumPy and SciPy: values, gradients, samples, and actions that are forbidden."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.special
+import scipy.stats
 
-from purepg.distributions import Categorical
+from purepg.distributions import Categorical, Gaussian, TanhGaussian
 
 LOGITS = np.array([[0.0, 1.0, -1.0, 0.5], [3.0, -2.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
 FORBIDDEN = np.array([0.5, -np.inf, 1.5])
@@ -144,3 +145,155 @@ def test_the_mean_score_is_zero():
     """Σ_a p_a ∇log p_a = 0, on which every baseline rests."""
     scores = np.array([score(LOGITS[1], action) for action in range(4)])
     np.testing.assert_allclose(scipy.special.softmax(LOGITS[1]) @ scores, 0.0, atol=1e-6)
+
+
+# Gaussians
+
+MEAN = np.array([[0.3, -1.0, 2.0], [0.0, 5.0, -0.5]])
+STD = np.array([[0.5, 2.0, 0.1], [1.0, 0.3, 0.7]])
+NORMAL = {"gaussian": Gaussian, "tanh": TanhGaussian}
+
+
+def normal(kind, mean=MEAN, std=STD):
+    return NORMAL[kind](jnp.asarray(mean, jnp.float32), jnp.asarray(std, jnp.float32))
+
+
+def points(spread=2.0):
+    return MEAN + STD * np.random.default_rng(0).uniform(-spread, spread, size=MEAN.shape)
+
+
+def log_slope(u):
+    """log(1 − tanh²u) = −2 log cosh u, float64."""
+    return -2 * (np.logaddexp(u, -u) - np.log(2))
+
+
+def test_gaussian_log_prob_is_scipys():
+    u = points()
+    expected = scipy.stats.norm(MEAN, STD).logpdf(u).sum(axis=-1)
+    np.testing.assert_allclose(normal("gaussian").log_prob(jnp.asarray(u, jnp.float32)), expected, rtol=1e-4)
+
+
+def test_gaussian_entropy_is_scipys():
+    expected = scipy.stats.norm(MEAN, STD).entropy().sum(axis=-1)
+    np.testing.assert_allclose(normal("gaussian").entropy(), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 0.5), (0.7, 1.0), (-1.5, 0.3)])
+def test_density_of_a_squashed_action_is_the_slope_of_its_distribution_function(mean, std):
+    """P(a < x) = Φ((artanh x − μ)/σ) by SciPy, its slope by differences; the density integrates to 1."""
+    edges = np.tanh(np.linspace(mean - 8 * std, mean + 8 * std, 4001))
+    middle, width = (edges[1:] + edges[:-1]) / 2, np.diff(edges)
+    slope = np.diff(scipy.stats.norm(mean, std).cdf(np.arctanh(edges))) / width
+    u = np.arctanh(middle)
+    distribution = normal("tanh", np.full((4000, 1), mean), np.full((4000, 1), std))
+    density = np.exp(np.asarray(distribution.log_prob(jnp.asarray(u[:, None], jnp.float32)), np.float64))
+    np.testing.assert_allclose(density, slope, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(density @ width, 1.0, rtol=1e-4)
+
+
+def test_components_of_a_squashed_action_add_up():
+    u = points()
+    expected = (scipy.stats.norm(MEAN, STD).logpdf(u) - log_slope(u)).sum(axis=-1)
+    actual = normal("tanh").log_prob(jnp.asarray(u, jnp.float32))
+    np.testing.assert_allclose(actual, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("mean", [-1.0, 0.0, 2.0])
+@pytest.mark.parametrize("std", [0.1, 0.5, 1.0, 2.0])
+def test_entropy_of_a_squashed_action(mean, std):
+    """−∫ p log p on a fine grid; what is promised is 1e-3 nats up to σ = 2."""
+    z = np.linspace(-10, 10, 20_001)
+    weight = np.exp(-(z**2) / 2)
+    weight, u = weight / weight.sum(), mean + std * z
+    expected = -weight @ (scipy.stats.norm(mean, std).logpdf(u) - log_slope(u))
+    assert abs(normal("tanh", [mean], [std]).entropy() - expected) < 1e-3
+
+
+@pytest.mark.parametrize("u", [0.0, 1e-20, 9.0, 20.0, -20.0, 100.0, 1e4, -1e4])
+def test_log_prob_of_a_squashed_action_where_tanh_rounds_to_one(u):
+    """Its value by log cosh in float64, and finite gradients in μ, σ and u."""
+    mean, std = 0.5, 2.0
+
+    def log_prob(mean, std, u):
+        return TanhGaussian(mean, std).log_prob(u)
+
+    arguments = (jnp.full(1, x, jnp.float32) for x in (mean, std, u))
+    value, gradient = jax.value_and_grad(log_prob, (0, 1, 2))(*arguments)
+    np.testing.assert_allclose(value, scipy.stats.norm(mean, std).logpdf(u) - log_slope(u), rtol=1e-5)
+    z = (u - mean) / std
+    expected = z / std, (z**2 - 1) / std, -z / std + 2 * np.tanh(u)
+    np.testing.assert_allclose(np.concatenate(gradient), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("u", [9.0, 20.0, -1e4])
+@pytest.mark.parametrize("std", [0.1, 2.0])
+def test_entropy_of_a_squashed_action_far_out_is_finite(u, std):
+    value, gradient = jax.value_and_grad(lambda mean, std: TanhGaussian(mean, std).entropy(), (0, 1))(
+        jnp.full(1, u, jnp.float32), jnp.full(1, std, jnp.float32)
+    )
+    assert np.isfinite(value)
+    assert np.isfinite(np.concatenate(gradient)).all()
+    # The slope is 4 e^{−2|u|} there: H = H(u) + 2 log 2 − 2 |μ|.
+    np.testing.assert_allclose(
+        value, scipy.stats.norm(u, std).entropy() + 2 * np.log(2) - 2 * abs(u), rtol=1e-3
+    )
+
+
+@pytest.mark.parametrize("kind", NORMAL)
+def test_moments_of_samples(kind):
+    """4 standard errors; batch elements and components are drawn apart. A squashed sample is its u."""
+    mean, std = (np.broadcast_to(x, (COUNT, *x.shape)) for x in (MEAN, STD))
+    sample = np.asarray(normal(kind, mean, std).sample(jax.random.key(3)), np.float64)
+    z = (sample - MEAN) / STD
+    assert (np.abs(z.mean(axis=0)) < 4 / np.sqrt(COUNT)).all()
+    assert (np.abs(z.var(axis=0) - 1) < 4 * np.sqrt(2 / COUNT)).all()
+    correlation = np.corrcoef(z.reshape(COUNT, -1).T) - np.eye(MEAN.size)
+    assert (np.abs(correlation) < 4 / np.sqrt(COUNT)).all()
+
+
+@pytest.mark.parametrize("kind", NORMAL)
+def test_gradients_of_a_sample_are_reparameterized(kind):
+    """u = μ + σ ε: du/dμ = 1, du/dσ = ε."""
+
+    def sample(mean, std):
+        return NORMAL[kind](mean, std).sample(jax.random.key(0)).sum()
+
+    mean, std = jnp.asarray(MEAN, jnp.float32), jnp.asarray(STD, jnp.float32)
+    epsilon = (NORMAL[kind](mean, std).sample(jax.random.key(0)) - mean) / std
+    by_mean, by_std = jax.grad(sample, (0, 1))(mean, std)
+    np.testing.assert_allclose(by_mean, np.ones_like(MEAN))
+    np.testing.assert_allclose(by_std, epsilon, rtol=1e-3, atol=1e-4)
+
+
+def test_the_mean_gradient_of_a_reparameterized_sample_is_that_of_the_expectation():
+    """E u² = μ² + σ²: gradients 2 μ and 2 σ, 4 standard errors."""
+    mean, std = jnp.full((COUNT, 1), 0.7), jnp.full((COUNT, 1), 0.4)
+    gradients = jax.grad(lambda m, s: (Gaussian(m, s).sample(jax.random.key(5)) ** 2).sum(), (0, 1))(
+        mean, std
+    )
+    for gradient, expected in zip(gradients, (1.4, 0.8), strict=True):
+        gradient = np.asarray(gradient, np.float64)
+        assert abs(gradient.mean() - expected) < 4 * gradient.std() / np.sqrt(COUNT)
+
+
+@pytest.mark.parametrize("batch", BATCHES)
+@pytest.mark.parametrize("kind", NORMAL)
+def test_shapes_of_normal_actions_follow_the_batch(kind, batch):
+    def outputs(mean):
+        policy = NORMAL[kind](mean, jnp.ones_like(mean))
+        action = policy.sample(jax.random.key(0))
+        return action, policy.mode(), policy.log_prob(action), policy.entropy()
+
+    shapes = [x.shape for x in jax.eval_shape(outputs, logits(*batch))]
+    assert shapes == [(*batch, 4), (*batch, 4), batch, batch]
+
+
+@pytest.mark.parametrize("kind", NORMAL)
+def test_mode_of_a_normal_action_is_the_mean_of_u(kind):
+    np.testing.assert_array_equal(normal(kind).mode(), normal(kind).mean)
+
+
+def test_a_std_of_zero_samples_the_mean():
+    np.testing.assert_array_equal(
+        normal("gaussian", std=np.zeros_like(STD)).sample(jax.random.key(0)), np.float32(MEAN)
+    )

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from gymnax.environments import environment
+from gymnax.environments import environment, spaces
 
 import envs
 
@@ -29,10 +29,27 @@ def spec(tree):
     return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype, leaf.weak_type), tree)
 
 
+def discrete(env):
+    return isinstance(env.action_space(env.default_params), spaces.Discrete)
+
+
+def random_actions(env, shape):
+    """Uniform ones, or normal ones where the space has no bounds to sample between."""
+    rng, space = np.random.default_rng(0), env.action_space(env.default_params)
+    if discrete(env):
+        return rng.integers(space.n, size=shape)
+    finite = np.isfinite(space.high - space.low)
+    actions = rng.uniform(space.low, space.high, (*shape, *space.shape)) if finite else None
+    return np.float32(rng.normal(size=(*shape, *space.shape)) if actions is None else actions)
+
+
 def assert_observation(env, params, obs):
-    space = env.observation_space(params)
-    assert obs.dtype == space.dtype == jnp.int32
-    assert np.all((np.asarray(obs) >= 0) & (np.asarray(obs) < space.n))
+    space, obs = env.observation_space(params), np.asarray(obs)
+    assert obs.dtype == space.dtype == (jnp.int32 if discrete(env) else jnp.float32)
+    assert obs.shape[obs.ndim - len(space.shape) :] == space.shape
+    low, high = (0, space.n - 1) if discrete(env) else (space.low, space.high)
+    assert np.isfinite(obs).all()
+    assert np.all((obs >= low) & (obs <= high))
 
 
 def test_is_a_gymnax_environment(env):
@@ -42,19 +59,21 @@ def test_is_a_gymnax_environment(env):
     params = env.default_params
     assert isinstance(params, environment.EnvParams)
     assert params.max_steps_in_episode >= 1
-    assert env.action_space(params).n == env.num_actions
+    space = env.action_space(params)
+    assert env.num_actions == (space.n if discrete(env) else np.prod(space.shape))
+    assert env.supports_transition_gradients == (not discrete(env))
 
 
 def test_reset_and_step_shapes_and_dtypes(env):
     params = env.default_params
     obs, state = jax.tree.map(np.asarray, jax.jit(env.reset_env)(KEY, params))
-    assert obs.shape == env.observation_space(params).shape == ()
+    assert obs.shape == env.observation_space(params).shape
     assert_observation(env, params, obs)
     assert state.time == 0
     assert not env.is_terminated(state, params)
     assert not env.is_truncated(state, params)
     step = jax.jit(env.step_env)
-    for action in range(env.num_actions):
+    for action in range(env.num_actions) if discrete(env) else random_actions(env, (3,)):
         obs, after, reward, terminated, info = jax.tree.map(np.asarray, step(KEY, state, action, params))
         assert_observation(env, params, obs)
         assert (reward.shape, reward.dtype) == ((), np.float32)
@@ -62,19 +81,19 @@ def test_reset_and_step_shapes_and_dtypes(env):
         assert after.time == 1
         assert terminated == env.is_terminated(after, params)
         assert info == {}
-        assert env.observe(KEY, after, action, params) == obs
+        np.testing.assert_allclose(env.observe(KEY, after, action, params), obs, rtol=1e-6)
 
 
 def test_state_keeps_structure_and_dtypes(env):
     params = env.default_params
     before = jax.eval_shape(env.reset_env, KEY, params)
-    after = jax.eval_shape(env.step_env, KEY, before[1], jnp.int32(0), params)
+    after = jax.eval_shape(env.step_env, KEY, before[1], jnp.asarray(random_actions(env, ())), params)
     assert spec(before) == spec(after[:2])
 
 
 def test_scan_of_auto_reset_steps_under_jit_and_vmap(env):
     params = env.default_params
-    actions = np.random.default_rng(0).integers(env.num_actions, size=(300, GAMES))
+    actions = random_actions(env, (300, GAMES))
 
     def row(state, xs):
         keys, action = xs
@@ -86,17 +105,20 @@ def test_scan_of_auto_reset_steps_under_jit_and_vmap(env):
         _, state = jax.vmap(env.reset, (0, None))(keys[0], params)
         return jax.lax.scan(row, state, (keys, actions))
 
-    keys = jax.random.split(jax.random.key(0), actions.shape)
+    keys = jax.random.split(jax.random.key(0), (300, GAMES))
     state, (obs, reward, terminated, truncated, final) = jax.tree.map(np.asarray, play(keys))
     for seen in (obs, final):
         assert_observation(env, params, seen)
     assert reward.shape == terminated.shape == truncated.shape == (300, GAMES)
     assert np.isfinite(reward).all()
-    assert terminated.any()
+    assert (terminated | truncated).any()
     assert (state.time < params.max_steps_in_episode).all()
 
 
 def test_exact_model_is_a_stochastic_process(env):
+    if not discrete(env):
+        assert not hasattr(env, "exact_model")
+        return
     model = jax.tree.map(np.asarray, jax.jit(env.exact_model)(env.default_params))
     states, actions = env.num_states, env.num_actions
     assert model.transition.shape == (states, actions, states)
@@ -117,7 +139,8 @@ def test_registered_with_gymnax(env_id):
     assert gymnax.registered_envs.count(env_id) == 1
     env, params = gymnax.make(env_id)
     assert type(env) is envs.IDS[env_id]
-    assert isinstance(params, envs.FiniteMDPParams)
+    assert isinstance(params, environment.EnvParams)
+    assert jax.tree.structure(params) == jax.tree.structure(env.default_params)
 
 
 def test_arguments_pass_through_gymnax_make():

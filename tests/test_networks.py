@@ -11,7 +11,7 @@ import pytest
 import purepg
 from purepg.environments import Inputs
 from purepg.errors import InvalidInput
-from purepg.networks import MLP, Functions, Table, encode
+from purepg.networks import MLP, Conv, Functions, Table, encode
 
 KEY = jax.random.key(0)
 VECTOR = Inputs((3,), None)
@@ -351,3 +351,119 @@ def test_equal_records_hash_equal(make):
 
 def test_other_fields_make_other_records():
     assert len({MLP(), MLP((64,)), MLP(activation="relu"), MLP(output_scale=1.0), Table(), OWN, NAMED}) == 7
+
+
+# Conv
+
+GRID = Inputs((5, 6, 2), None)
+FLAT_GRID = Inputs((5, 6), None)
+
+
+@pytest.mark.parametrize("inputs", [GRID, FLAT_GRID], ids=["H W C", "H W"])
+@pytest.mark.parametrize("batch", [*BATCHES, (4, 3, 2)], ids=str)
+def test_a_convolutions_output_shape_follows_the_batch(inputs, batch):
+    network = Conv((4,), hidden=(3,))
+
+    def outputs(key):
+        return network.apply(network.init(key, inputs, 2), observations(inputs, *batch), inputs, 2)
+
+    shape = jax.eval_shape(outputs, KEY)
+    assert (shape.shape, shape.dtype) == ((*batch, 2), jnp.float32)
+
+
+@pytest.mark.parametrize(
+    ("network", "sizes"),
+    [
+        (Conv((4,), 3, (7,)), [(3, 3, 2, 4), (4,), (3 * 4 * 4, 7), (7,), (7, 2), (2,)]),
+        (Conv((4, 3), 2, ()), [(2, 2, 2, 4), (4,), (2, 2, 4, 3), (3,), (3 * 4 * 3, 2), (2,)]),
+        (Conv((), 3, ()), [(5 * 6 * 2, 2), (2,)]),
+    ],
+    ids=["one", "two", "none"],
+)
+def test_sizes_of_a_convolution(network, sizes):
+    """Without padding every convolution takes kernel − 1 from height and width."""
+    params = jax.eval_shape(lambda key: network.init(key, GRID, 2), KEY)
+    assert sorted(x.shape for x in jax.tree.leaves(params)) == sorted(sizes)
+
+
+def convolution_by_loop(x, kernel, bias):
+    """y[i, j, f] = b_f + Σ_{a, b, c} x[i + a, j + b, c] k[a, b, c, f], then relu."""
+    height, width = (size - k + 1 for size, k in zip(x.shape[:2], kernel.shape[:2], strict=True))
+    y = np.zeros((height, width, kernel.shape[3]))
+    for i, j, f in np.ndindex(y.shape):
+        window = x[i : i + kernel.shape[0], j : j + kernel.shape[1]]
+        y[i, j, f] = (window * kernel[..., f]).sum() + bias[f]
+    return np.maximum(y, 0.0)
+
+
+@pytest.mark.parametrize("inputs", [GRID, FLAT_GRID], ids=["H W C", "H W"])
+def test_a_convolution_is_that_of_a_loop(inputs):
+    network, x = Conv((3, 2), 2, (4,)), observations(inputs, 2)
+    params = random_params(network, inputs, 2)
+    first, second, hidden, last = layers(params)
+    expected = []
+    for image in np.asarray(x).reshape(2, 5, 6, -1):
+        y = convolution_by_loop(convolution_by_loop(image, *first), *second).ravel()
+        y = np.maximum(y @ hidden[0] + hidden[1], 0.0)
+        expected.append(y @ last[0] + last[1])
+    np.testing.assert_allclose(network.apply(params, x, inputs, 2), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int32])
+def test_a_convolution_of_other_types(dtype):
+    network, x = (
+        Conv((3,), hidden=()),
+        np.random.default_rng(3).integers(2, size=(7, *GRID.shape)).astype(dtype),
+    )
+    params = random_params(network, GRID, 2)
+    expected = network.apply(params, jnp.asarray(x, jnp.float32), GRID, 2)
+    np.testing.assert_array_equal(network.apply(params, jnp.asarray(x), GRID, 2), expected)
+
+
+def test_gradients_reach_all_parameters_of_a_convolution():
+    network, x = Conv((3, 2), 2, (8,)), observations(GRID, 20)
+    params = random_params(network, GRID, 2)
+    gradient = jax.jit(jax.grad(lambda p: (network.apply(p, x, GRID, 2) ** 2).sum()))(params)
+    assert len(jax.tree.leaves(gradient)) == 8
+    assert all(np.abs(g).max() > 0 for g in jax.tree.leaves(gradient))
+
+
+@pytest.mark.parametrize(
+    ("network", "inputs"),
+    [
+        (Conv(), VECTOR),
+        (Conv(), CATEGORIES),
+        (Conv(), Inputs((5, 6), 4)),
+        (Conv(), Inputs((2, 6, 1), None)),
+        (Conv(), Inputs((6, 2, 1), None)),
+        (Conv((4, 4), 3), Inputs((4, 9, 1), None)),
+        (Conv(), Inputs((5, 5, 5, 1), None)),
+    ],
+    ids=["vector", "integer", "integers", "low", "narrow", "low for two", "four axes"],
+)
+def test_observations_that_are_no_image_or_too_small_are_refused(network, inputs):
+    with pytest.raises(InvalidInput, match=r"needs observations .* use an MLP"):
+        network.init(KEY, inputs, 2)
+
+
+def test_the_smallest_image_that_is_taken():
+    network, inputs = Conv((4, 3), 3, ()), Inputs((5, 5, 1), None)
+    params = jax.eval_shape(lambda key: network.init(key, inputs, 2), KEY)
+    assert (3, 2) in [x.shape for x in jax.tree.leaves(params)]
+
+
+@pytest.mark.parametrize("fields", [{"kernel": 0}, {"features": (4, 0)}, {"hidden": (0,)}], ids=str)
+def test_what_makes_no_convolution_is_refused(fields):
+    with pytest.raises(InvalidInput, match="sizes start at 1"):
+        Conv(**fields)
+
+
+def test_the_last_layer_of_a_convolution_starts_small():
+    network = Conv((4,))
+    outputs = jax.jit(lambda key, x: network.apply(network.init(key, GRID, 2), x, GRID, 2))
+    assert np.abs(outputs(KEY, observations(GRID, 50))).max() < 0.1
+
+
+def test_equal_convolutions_hash_equal():
+    assert (Conv((3,), 2), hash(Conv((3,), 2))) == (Conv((3,), 2), hash(Conv((3,), 2)))
+    assert len({Conv(), Conv((8,)), Conv(kernel=2), Conv(hidden=())}) == 4

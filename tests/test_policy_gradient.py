@@ -34,6 +34,9 @@ class Known:
     def check(self, task):
         pass
 
+    def bind(self, task):
+        return task.bind_policy()
+
     def init(self, task, hyper, params, key):
         return jnp.int32(0)
 
@@ -240,7 +243,8 @@ def test_act_is_the_mode_or_a_sample():
     method = PolicyGradient(BANDIT, Known())
     observation, params = jnp.zeros(2000, jnp.int32), {"table": jnp.array([[1.0, 0.0]])}
     mode, sample = (
-        np.asarray(method.act(params, deterministic=d)(jax.random.key(0), observation)) for d in (True, False)
+        np.asarray(method.act(params, deterministic=d)(jax.random.key(0), observation).action)
+        for d in (True, False)
     )
     assert not mode.any()
     share = 1 / (1 + np.e)

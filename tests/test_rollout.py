@@ -11,7 +11,7 @@ from gymnax.environments.bsuite import deep_sea
 from gymnax.environments.classic_control import cartpole
 from gymnax.environments.misc import bernoulli_bandit
 
-from purepg.rollout import Rows, episode_returns, play_games
+from purepg.rollout import Choice, Rows, episode_returns, play_games
 
 CARTPOLE = cartpole.CartPole()
 FOREVER = CARTPOLE.default_params.replace(
@@ -27,9 +27,18 @@ quick_jit = functools.partial(
 )
 
 
+# What every row holds; `value` and `cut_value` are None here, where nothing gives them.
+FIELDS = Rows._fields[:8]
+
+
+def chosen(action):
+    """An action that is played as it is remembered."""
+    return Choice(action, action)
+
+
 def either(key, observation):
     """Left or right, each with probability 1/2."""
-    return jax.random.bernoulli(key, shape=observation.shape[:1]).astype(jnp.int32)
+    return chosen(jax.random.bernoulli(key, shape=observation.shape[:1]).astype(jnp.int32))
 
 
 def play_cartpole(key, params):
@@ -59,12 +68,12 @@ def loop(first, actions):
     """
     step = jax.jit(CARTPOLE.step_env)
     num_games = len(first)
-    expected = [[] for _ in Rows._fields]
+    expected = [[] for _ in FIELDS]
     names = "x", "x_dot", "theta", "theta_dot"
     states = [cartpole.EnvState(time=jnp.int32(0), **dict(zip(names, row, strict=True))) for row in first]
-    observation, live = list(first), [True] * num_games
+    observation, live, score = list(first), [True] * num_games, [0.0] * num_games
     for t, action in enumerate(actions):
-        row = [[] for _ in Rows._fields]
+        row = [[] for _ in FIELDS]
         for n in range(num_games):
             acted_on, was_live = observation[n], live[n]
             reward, terminated, truncated = 0.0, False, False
@@ -76,7 +85,8 @@ def loop(first, actions):
                 truncated = not terminated and t == len(actions) - 1
                 live[n] = not terminated and not truncated
                 observation[n] = np.asarray(after) if live[n] else acted_on
-            fields = acted_on, action[n], reward, terminated, truncated, was_live, t
+            score[n] += reward
+            fields = acted_on, action[n], reward, terminated, truncated, was_live, t, score[n]
             for column, value in zip(row, fields, strict=True):
                 column.append(value)
         for columns, column in zip(expected, row, strict=True):
@@ -90,7 +100,7 @@ def played_again(cartpole_rows):
     return rows, loop(rows.observation[0], rows.action)
 
 
-@pytest.mark.parametrize("field", Rows._fields)
+@pytest.mark.parametrize("field", FIELDS)
 def test_rows_are_those_of_a_loop(field, played_again):
     actual, expected = (getattr(rows, field) for rows in played_again)
     np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
@@ -127,9 +137,10 @@ def test_every_game_ends_once_in_its_last_live_row(cartpole_rows):
 def test_shapes_and_types(cartpole_rows):
     rows = cartpole_rows()
     assert rows.observation.shape == (STEPS, GAMES, 4)
-    assert all(x.shape == (STEPS, GAMES) for x in rows[1:])
-    types = np.float32, np.int32, np.float32, np.bool_, np.bool_, np.bool_, np.int32
-    assert tuple(x.dtype for x in rows) == types
+    assert all(x.shape == (STEPS, GAMES) for x in rows[1 : len(FIELDS)])
+    types = np.float32, np.int32, np.float32, np.bool_, np.bool_, np.bool_, np.int32, np.float32
+    assert tuple(x.dtype for x in rows[: len(FIELDS)]) == types
+    assert rows[len(FIELDS) :] == (None, None)
 
 
 def test_episode_returns_add_the_rewards_of_live_rows(cartpole_rows):
@@ -160,7 +171,7 @@ def test_the_environments_own_limit_truncates_earlier(cartpole_rows):
 def test_any_number_of_steps(max_steps):
     """Steps run in blocks: none of their sizes shows."""
     rows = jax.eval_shape(lambda key: play(key, Clock.Params(), constant_action, max_steps=max_steps), KEY)
-    assert all(x.shape[:2] == (max_steps, PROBES) for x in rows)
+    assert all(x.shape[:2] == (max_steps, PROBES) for x in jax.tree.leaves(rows))
 
 
 @pytest.mark.parametrize("max_steps", [1, 8, 9])
@@ -171,6 +182,30 @@ def test_the_last_row_truncates_within_a_block_and_at_its_end(max_steps):
     np.testing.assert_array_equal(rows.time, time)
     np.testing.assert_array_equal(rows.truncated, time == max_steps - 1)
     assert rows.live.all()
+
+
+@pytest.mark.parametrize(("length", "limit", "cut"), [(100, 5, 5), (100, 100, 20), (5, 5, 0), (3, 100, 0)])
+def test_cut_value_is_that_of_the_true_next_observation_where_a_game_is_truncated(length, limit, cut):
+    """Of the observation before any reset, 0 in all other rows; the clock shows its time."""
+
+    def act(key, observation):
+        return constant_action(key, observation)._replace(value=observation[:, 0])
+
+    params = Clock.Params(length=length, limit=limit)
+    rows = quick_jit(
+        lambda key: play_games(
+            Clock(),
+            params,
+            act,
+            key,
+            num_games=PROBES,
+            max_steps=20,
+            value=lambda observation: observation[:, 0],
+        )
+    )(KEY)
+    np.testing.assert_array_equal(rows.value[rows.live], rows.time[rows.live])
+    time = np.broadcast_to(np.arange(20)[:, None], (20, PROBES))
+    np.testing.assert_array_equal(rows.cut_value, np.where(time == cut - 1, cut, 0.0))
 
 
 # Environments written to catch what could go wrong
@@ -238,11 +273,11 @@ def play(key, params, act, *, max_steps=PROBE_STEPS, num_games=PROBES, env=Probe
 
 
 def constant_action(key, observation):
-    return jnp.ones(observation.shape[0], jnp.int32)
+    return chosen(jnp.ones(observation.shape[0], jnp.int32))
 
 
 def random_number(key, observation):
-    return jax.random.uniform(key, observation.shape[:1])
+    return chosen(jax.random.uniform(key, observation.shape[:1]))
 
 
 @pytest.fixture(scope="module")
@@ -280,7 +315,7 @@ def test_deep_sea_which_sets_both_at_every_end_terminates():
 def test_a_state_that_turns_nan_after_the_end_poisons_no_row(length, probe_rows):
     rows = probe_rows(length)
     np.testing.assert_array_equal(rows.live.sum(axis=0), length)
-    assert all(np.isfinite(x).all() for x in rows)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(rows))
 
 
 @pytest.mark.parametrize("field", ["observation", "action", "reward"])
@@ -309,7 +344,7 @@ def test_the_key_decides_everything(probe_rows):
 @pytest.mark.parametrize("num_games", [1, 5])
 def test_any_number_of_games(num_games):
     rows = jax.eval_shape(lambda key: play(key, Clock.Params(), random_number, num_games=num_games), KEY)
-    assert all(x.shape[:2] == (PROBE_STEPS, num_games) for x in rows)
+    assert all(x.shape[:2] == (PROBE_STEPS, num_games) for x in jax.tree.leaves(rows))
 
 
 def masked(rows):
@@ -375,7 +410,7 @@ def test_gradients_flow_through_rewards_and_actions():
 
     def total(worth, weight):
         def act(key, observation):
-            return jnp.full(observation.shape[:1], weight)
+            return chosen(jnp.full(observation.shape[:1], weight))
 
         return episode_returns(play(KEY, Clock.Params(worth=worth), act, env=Worth())).sum()
 

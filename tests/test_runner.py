@@ -76,6 +76,21 @@ def test_hyper_parameters_and_env_params_are_saved(tmp_path):
     assert loaded.hyper.max_gradient_norm == np.inf
 
 
+def test_running_games_and_a_critic_are_saved_and_loaded(tmp_path):
+    task = purepg.Task("Pendulum-v1", purepg.Gaussian(purepg.MLP((3,))), purepg.Segments(2, 4, 7), True)  # pyright: ignore
+    estimator = dataclasses.replace(estimators.make("gae"), critic=purepg.OwnCritic())  # pyright: ignore
+    result = purepg.run(purepg.PolicyGradient(task, estimator), seeds=2, num_updates=2, evaluation_games=3)
+    loaded = purepg.load(result.save(tmp_path / "run"))
+    assert loaded.method == result.method
+    learner, saved = loaded.state.learner, result.state.learner
+    assert jax.tree.structure(learner) == jax.tree.structure(saved)
+    jax.tree.map(np.testing.assert_array_equal, learner, saved)
+    evaluation = runner.evaluate_seeds(loaded, num_games=3)
+    np.testing.assert_allclose(
+        evaluation.returns.mean(axis=1), result.dataset["evaluation_return"], rtol=1e-6
+    )
+
+
 def damage(folder, what):
     if what == "config":
         (folder / "config.json").write_text("{")

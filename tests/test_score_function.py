@@ -1,4 +1,5 @@
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,11 +11,13 @@ from problems import HORIZON, INITIAL, LOGITS, REWARD, TRANSITION, every_batch, 
 import purepg
 from purepg import baselines, estimators, exact
 from purepg.errors import InvalidInput
+from purepg.estimators.score_function import ScoreFunctionState
 from purepg.rollout import Rows
 
 GAMMA = 0.9
 HYPER = purepg.Hyperparams(discount=GAMMA)
 PARAMS = {"table": jnp.asarray(LOGITS, jnp.float32)}
+NOTHING = ScoreFunctionState((), (), ())  # whole games, no critic, a baseline that learns nothing
 FLOAT = {"rtol": 1e-5, "atol": 2e-6}
 
 
@@ -67,7 +70,7 @@ def test_moving_baseline_is_unbiased_whatever_the_past():
     rows = jax.tree.map(lambda x: x[7], past.rows)
     state = estimator.init(two_states(), HYPER, PARAMS, jax.random.key(0))
     state = estimator.estimate_from(two_states(), HYPER, PARAMS, state, rows).state
-    assert np.abs(np.asarray(state.mean)).max() > 0.01
+    assert np.abs(np.asarray(state.baseline.mean)).max() > 0.01
     np.testing.assert_allclose(mean_estimate(estimator, state=state), exact_gradient(), **FLOAT)
 
 
@@ -91,7 +94,7 @@ def test_normalized_advantages_are_biased_in_direction():
 class MeanOverAlive(baselines.NoBaseline):
     """The wrong one: the row's own return is a larger share of the mean the fewer games are left."""
 
-    def values(self, state, returns, rows):
+    def values(self, state, returns, rows, scores=None):
         alive = rows.live.sum(axis=1, keepdims=True)
         return jnp.broadcast_to(returns.sum(axis=1, keepdims=True) / jnp.maximum(alive, 1), returns.shape)
 
@@ -115,8 +118,9 @@ def test_variance_on_a_bandit_is_the_known_one(better, baseline, variance):
     def one(action, reward):
         false, true = jnp.zeros((1, 1), bool), jnp.ones((1, 1), bool)
         zero = jnp.zeros((1, 1), jnp.int32)
-        rows = Rows(zero, jnp.full((1, 1), action), jnp.full((1, 1), reward), true, false, true, zero)
-        return estimator.estimate_from(task, HYPER, logits, (), rows).gradient["table"][0]
+        reward = jnp.full((1, 1), reward)
+        rows = Rows(zero, jnp.full((1, 1), action), reward, true, false, true, zero, score=reward)
+        return estimator.estimate_from(task, HYPER, logits, NOTHING, rows).gradient["table"][0]
 
     gradients = np.array([one(0, 1.0), one(1, 0.0)])
     odds = np.array([better, 1 - better])[:, None]
@@ -129,8 +133,8 @@ def test_entropy_bonus_enters_the_update_and_not_the_estimate():
     """Its gradient is (1/N) Σ_rows ∇H(π(·|s)); `policy_gradient` does not contain it."""
     rows = jax.tree.map(lambda x: x[5], every_batch(2).rows)
     hyper = dataclasses.replace(HYPER, entropy_coefficient=0.3)
-    plain = estimators.ScoreFunction().estimate_from(two_states(), HYPER, PARAMS, (), rows)
-    bonus = estimators.ScoreFunction().estimate_from(two_states(), hyper, PARAMS, (), rows)
+    plain = estimators.ScoreFunction().estimate_from(two_states(), HYPER, PARAMS, NOTHING, rows)
+    bonus = estimators.ScoreFunction().estimate_from(two_states(), hyper, PARAMS, NOTHING, rows)
 
     def entropy(table):
         log_prob = jax.nn.log_softmax(table)[rows.observation]
@@ -146,10 +150,37 @@ def test_entropy_bonus_enters_the_update_and_not_the_estimate():
 def test_reward_scale_scales_the_estimate_and_not_the_reported_return():
     rows = jax.tree.map(lambda x: x[5], every_batch(2).rows)
     hyper = dataclasses.replace(HYPER, reward_scale=0.1)
-    plain = estimators.ScoreFunction().estimate_from(two_states(), HYPER, PARAMS, (), rows)
-    scaled = estimators.ScoreFunction().estimate_from(two_states(), hyper, PARAMS, (), rows)
+    plain = estimators.ScoreFunction().estimate_from(two_states(), HYPER, PARAMS, NOTHING, rows)
+    scaled = estimators.ScoreFunction().estimate_from(two_states(), hyper, PARAMS, NOTHING, rows)
     np.testing.assert_allclose(scaled.gradient["table"], 0.1 * plain.gradient["table"], rtol=1e-5)
     assert scaled.metrics["return"] == plain.metrics["return"]
+
+
+PRESETS = [name for name, e in estimators.NAMES.items() if isinstance(e, estimators.ScoreFunction)]
+
+
+@pytest.mark.parametrize("critic", [None, purepg.OwnCritic(purepg.Table(), steps=2)], ids=["its own", "own"])
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_estimates_in_the_shape_of_its_parameters(name, critic):
+    """Finite, and in a state that a scan can carry on."""
+    estimator: Any = estimators.make(name)
+    if critic is not None:
+        estimator = dataclasses.replace(estimator, critic=critic)
+    in_segments = estimator.time_limit == "bootstrap"
+    collect = purepg.Segments(3, 5) if in_segments else purepg.Games(3)
+    task = purepg.Task(two_states().env, purepg.Softmax(purepg.Table()), collect)
+    estimator.check(task)
+    params = estimator.bind(task).init(jax.random.key(0))
+    start = estimator.init(task, HYPER, params, jax.random.key(1))
+    estimate = jax.jit(lambda s: estimator.estimate(task, HYPER, params, s, jax.random.key(2)))(start)
+    for like, tree in (
+        (params, estimate.gradient),
+        (params, estimate.policy_gradient),
+        (start, estimate.state),
+    ):
+        jax.tree.map(lambda a, b: np.testing.assert_equal((a.shape, a.dtype), (b.shape, b.dtype)), like, tree)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(estimate._replace(state=())))
+    assert {"return", "length", "steps", "entropy"} <= estimate.metrics.keys()
 
 
 @pytest.mark.parametrize("rows_per_chunk", [7, 30, 100])
@@ -160,7 +191,7 @@ def test_chunks_change_the_gradient_by_rounding_only(rows_per_chunk):
     params = method.task.bind_policy().init(jax.random.key(1))
     chunked = dataclasses.replace(method.estimator, rows_per_chunk=rows_per_chunk)
     whole, parts = (
-        jax.jit(lambda p, e=e: e.estimate(method.task, HYPER, p, (), jax.random.key(2)))(params)
+        jax.jit(lambda p, e=e: e.estimate(method.task, HYPER, p, NOTHING, jax.random.key(2)))(params)
         for e in (dataclasses.replace(method.estimator, rows_per_chunk=10**6), chunked)
     )
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), whole, parts)
@@ -171,7 +202,7 @@ def z_scores(task, estimator, hyper, reference, num_batches, key=0):
     params = task.bind_policy().init(jax.random.key(0))
 
     def one(key):
-        return estimator.estimate(task, hyper, params, (), key).policy_gradient["table"]
+        return estimator.estimate(task, hyper, params, NOTHING, key).policy_gradient["table"]
 
     keys = jax.random.split(jax.random.key(key), num_batches)
     gradients = np.asarray(jax.jit(lambda keys: jax.lax.map(one, keys))(keys), np.float64)
@@ -274,7 +305,7 @@ def _refuse(primals, tangents):
 def test_the_environment_is_never_differentiated():
     task = purepg.Task("test_score_function:TrapEnvironment", collect=purepg.Games(2, 5))
     params = task.bind_policy().init(jax.random.key(0))
-    estimate = estimators.make("reinforce").estimate(task, HYPER, params, (), jax.random.key(1))
+    estimate = estimators.make("reinforce").estimate(task, HYPER, params, NOTHING, jax.random.key(1))
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(estimate.gradient))
     # The trap works: differentiating through the environment trips it.
     env = purepg.environments.resolve(task.env)
@@ -312,5 +343,5 @@ def test_leave_one_out_needs_another_game():
         estimators.make("reinforce-loo").check(two_states(num_games=1))
     with pytest.raises(InvalidInput, match="did you mean 'reinforce-loo'"):
         estimators.make("reinforce-lo")
-    with pytest.raises(InvalidInput, match="known: none, constant, mean, loo, moving"):
+    with pytest.raises(InvalidInput, match="known: none, constant, mean, loo, moving, value"):
         baselines.make("average")

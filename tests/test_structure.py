@@ -22,22 +22,32 @@ ORDER = (
     "errors",
     "environments",
     "distributions",
+    "families",
+    "expectations",
+    "relaxed_discrete",
+    "monte_carlo",
     "networks",
     "policies",
+    "normalization",
     "task",
     "hyperparams",
     "rollout",
     "metrics",
     "returns",
+    "collection",
+    "row_chunks",
     "baselines",
+    "critics",
     "estimators.base",
     "estimators.score_function",
+    "estimators.pathwise",
     "estimators",
     "policy_gradient",
     "training",
     "evaluation",
     "configuration",
     "seeds",
+    "diagnostics",
     "results",
     "runner",
     "progress",
@@ -46,7 +56,15 @@ ORDER = (
     "cli",
 )
 # Mathematics on arrays: it leaves gradients alone.
-MATHS = ("returns.py", "baselines.py", "distributions.py", "exact/*.py")
+MATHS = (
+    "returns.py",
+    "baselines.py",
+    "distributions.py",
+    "families.py",
+    "expectations.py",
+    "monte_carlo.py",
+    "exact/*.py",
+)
 
 
 def module_name(path):
@@ -193,6 +211,9 @@ class Counting:
 
     def check(self, task):
         pass
+
+    def bind(self, task):
+        return task.bind_policy()
 
     def init(self, task, hyper, params, key):
         return ()

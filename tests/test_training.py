@@ -4,6 +4,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from problems import two_states
 
 import purepg
@@ -11,6 +12,8 @@ from purepg import estimators, metrics
 from purepg.training import PATIENCE, TrainState
 
 METHOD = purepg.PolicyGradient(two_states(num_games=8), estimators.make("reinforce-moving"))
+IN_SEGMENTS = purepg.Task(METHOD.task.env, purepg.Softmax(purepg.Table()), purepg.Segments(8, 5))
+OWN = purepg.OwnCritic(purepg.Table(), target_rate=0.5)
 HYPER = purepg.Hyperparams(learning_rate=0.05, discount=0.9, max_gradient_norm=10.0)
 assert_same = np.testing.assert_array_equal
 
@@ -22,12 +25,21 @@ def leaves(tree):
     return jax.tree.leaves(tree)
 
 
-def test_twice_k_updates_are_two_times_k_to_the_bit():
-    start = purepg.init(METHOD, HYPER, jax.random.key(3))
+@pytest.mark.parametrize(
+    "method",
+    [
+        METHOD,
+        purepg.PolicyGradient(IN_SEGMENTS, estimators.make("gae")),
+        purepg.PolicyGradient(IN_SEGMENTS, dataclasses.replace(estimators.make("n-step"), critic=OWN)),  # pyright: ignore
+    ],
+    ids=["games", "segments", "own critic"],
+)
+def test_twice_k_updates_are_two_times_k_to_the_bit(method):
+    start = purepg.init(method, HYPER, jax.random.key(3))
     train = jax.jit(purepg.train, static_argnums=(0, 3))
-    whole, whole_metrics = train(METHOD, HYPER, start, 6)
-    half, first = train(METHOD, HYPER, start, 3)
-    parts, second = train(METHOD, HYPER, half, 3)
+    whole, whole_metrics = train(method, HYPER, start, 6)
+    half, first = train(method, HYPER, start, 3)
+    parts, second = train(method, HYPER, half, 3)
     for a, b in zip(leaves(whole), leaves(parts), strict=True):
         assert_same(a, b)
     joined = jax.tree.map(lambda *x: np.concatenate(x), first, second)
@@ -35,11 +47,12 @@ def test_twice_k_updates_are_two_times_k_to_the_bit():
     assert whole.iteration == 6
 
 
-def test_metrics_do_not_grow_with_games_or_steps():
+@pytest.mark.parametrize(("name", "collect"), [("reinforce-loo", purepg.Games), ("gae", purepg.Segments)])
+def test_metrics_do_not_grow_with_games_or_steps(name, collect):
     sizes = set()
-    for num_games, max_steps in ((4, 5), (40, 50)):
-        task = purepg.Task("CartPole-v1", collect=purepg.Games(num_games, max_steps))
-        method = purepg.PolicyGradient(task, estimators.make("reinforce-loo"))
+    for num_games, num_steps in ((4, 5), (40, 50)):
+        task = purepg.Task("CartPole-v1", collect=collect(num_games, num_steps))
+        method = purepg.PolicyGradient(task, estimators.make(name))
         start = jax.eval_shape(lambda key, m=method: purepg.init(m, HYPER, key), jax.random.key(0))
         _, numbers = jax.eval_shape(lambda s, m=method: purepg.train(m, HYPER, s, 7), start)
         assert all(x.shape == (7,) for x in jax.tree.leaves(numbers))

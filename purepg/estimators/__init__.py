@@ -1,11 +1,18 @@
 """Estimators of ∇J by name. A preset is an estimator record with its fields chosen."""
 
-from purepg.baselines import LeaveOneOut, Mean, Moving
-from purepg.environments import closest
-from purepg.errors import InvalidInput
+from dataclasses import replace
+
+from purepg.baselines import LeaveOneOut, Mean, Moving, Optimal, Value
+from purepg.critics import OwnCritic, SharedCritic
+from purepg.environments import look_up
 from purepg.estimators.base import Estimate as Estimate
 from purepg.estimators.base import Estimator as Estimator
+from purepg.estimators.pathwise import Pathwise as Pathwise
 from purepg.estimators.score_function import ScoreFunction as ScoreFunction
+
+_ACTOR_CRITIC = ScoreFunction(
+    baseline=Value(), critic=SharedCritic(), time_limit="bootstrap", discount_weighting=False
+)
 
 NAMES: dict[str, Estimator] = {
     "reinforce-total": ScoreFunction(target="total", discount_weighting=False),
@@ -13,6 +20,13 @@ NAMES: dict[str, Estimator] = {
     "reinforce-mean": ScoreFunction(baseline=Mean()),
     "reinforce-loo": ScoreFunction(baseline=LeaveOneOut()),
     "reinforce-moving": ScoreFunction(baseline=Moving()),
+    "reinforce-value": ScoreFunction(baseline=Value(), critic=SharedCritic()),
+    "reinforce-optimal": ScoreFunction(baseline=Optimal()),
+    "actor-critic": replace(_ACTOR_CRITIC, target="td"),
+    "n-step": replace(_ACTOR_CRITIC, target="n_step"),
+    "gae": replace(_ACTOR_CRITIC, target="lambda"),
+    "pathwise": Pathwise(),
+    "pathwise-short": Pathwise(critic=OwnCritic(steps=4, target_rate=0.2), time_limit="bootstrap"),
 }
 
 
@@ -22,6 +36,4 @@ def make(name: str) -> Estimator:
     Raises:
       InvalidInput: there is no such preset.
     """
-    if name not in NAMES:
-        raise InvalidInput(f"unknown estimator {name!r}{closest(name, NAMES)}; known: {', '.join(NAMES)}")
-    return NAMES[name]
+    return look_up("estimator", name, NAMES)

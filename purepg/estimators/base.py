@@ -7,6 +7,7 @@ import jax
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
 from purepg.networks import Params
+from purepg.policies import BoundPolicy
 from purepg.task import Task
 
 
@@ -20,6 +21,7 @@ class Estimate(NamedTuple):
     gradient: Params  # what an update follows: ∇J and the other terms, the entropy bonus among them
     state: Any  # the estimator's next state
     metrics: Metrics
+    observed: Any = ()  # moments of the observations, where the task normalises by them
 
     @property
     def other_gradient(self) -> Params:
@@ -32,6 +34,10 @@ class Estimator(Protocol):
 
     def check(self, task: Task) -> None:
         """Raises `InvalidInput` where this estimator cannot be right for the task."""
+        ...
+
+    def bind(self, task: Task) -> BoundPolicy:
+        """The policy that this estimator trains: with a value beside it where a critic shares its network."""
         ...
 
     def init(self, task: Task, hyper: Hyperparams, params: Params, key: jax.Array) -> Any:

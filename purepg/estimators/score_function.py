@@ -1,18 +1,29 @@
-"""The score-function estimator: REINFORCE and its baselines.
+"""The score-function estimator: REINFORCE, its baselines, and actor-critic.
 
-By the policy gradient theorem ∇J = E Σ_t γ^t ∇log π(a_t|s_t) Q(s_t, a_t). Play N whole games and put a sampled return
-in the place of Q:
+By the policy gradient theorem ∇J = E Σ_t γ^t ∇log π(a_t|s_t) Q(s_t, a_t). Play N games and put a target y_t in the
+place of Q:
 
-    g = (1/N) Σ_games Σ_t γ^t ∇log π(a_t|s_t) (G_t − b_t)
+    g = (1/N) Σ_games Σ_t γ^t ∇log π(a_t|s_t) (y_t − b_t)
 
-with G_t the reward-to-go Σ_{k≥t} γ^{k−t} r_k, or the total return R_0 (then without γ^t: R_0 counts from the start
-already). The time limit belongs to the problem: J is the return up to it, and g is unbiased for this J.
+    target        y_t
+    reward_to_go  Σ_{k≥t} γ^{k−t} r_k                              unbiased: REINFORCE
+    total         R_0, which counts from the start: no γ^t         unbiased
+    td            r_t + γ V(s_{t+1})                               unbiased where V = V^π
+    n_step        n rewards, then V                                likewise
+    lambda        λ-weighted over all n; y − V is GAE              likewise
 
-Gradients flow through log π and the entropy of the policy at the observed states; rewards, observations, actions and
-the environment are never differentiated: the policy acts with stopped parameters.
+Over segments the sum is divided by N·T. Without γ^t the direction is no gradient of J, but every step of a long game
+counts; actor-critic methods are written so.
+
+Two objectives are told apart by `time_limit`. "objective": the limit belongs to the problem, J is the return up to it,
+nothing follows a truncation. "bootstrap": the limit is an artefact of collection, J is the return without it, the
+critic says what would have followed. Where a segment ends inside a game, the critic continues it in either case.
+
+Gradients flow through log π, the entropy and a shared critic's V at the observed states; targets, rewards,
+observations, actions and the environment are never differentiated: the policy acts with stopped parameters.
 
 Reference: Williams (1992); Sutton, McAllester, Singh and Mansour, Policy Gradient Methods for Reinforcement Learning
-with Function Approximation (2000).
+with Function Approximation (2000); Schulman et al. (2016) for GAE; Pardo et al. (2018) for time limits.
 """
 
 from dataclasses import dataclass
@@ -20,25 +31,41 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
-from purepg import environments, metrics, returns, rollout
-from purepg.baselines import Baseline, NoBaseline
+from purepg import collection, metrics, returns, row_chunks
+from purepg.baselines import Baseline, NoBaseline, ScoreProducts, Value
+from purepg.critics import Critic, NoCritic
 from purepg.errors import InvalidInput
 from purepg.estimators.base import Estimate
 from purepg.hyperparams import Hyperparams
 from purepg.networks import Params
 from purepg.policies import BoundPolicy
-from purepg.rollout import Rows
-from purepg.task import Task
+from purepg.rollout import Choice, Rows
+from purepg.task import Segments, Task
+
+_MONTE_CARLO = ("reward_to_go", "total")
+_TARGETS = (*_MONTE_CARLO, "td", "n_step", "lambda")
+
+
+class ScoreFunctionState(NamedTuple):
+    games: Any  # running games of segments
+    baseline: Any
+    critic: Any
 
 
 @dataclass(frozen=True)
 class ScoreFunction:
-    """REINFORCE with a choice of target, baseline and weighting."""
+    """REINFORCE and actor-critic: a choice of target, baseline, critic and weighting."""
 
-    target: Literal["reward_to_go", "total"] = "reward_to_go"
-    """What multiplies ∇log π: the return from the row on, or the whole game's return on each of its rows."""
+    target: Literal["reward_to_go", "total", "td", "n_step", "lambda"] = "reward_to_go"
+    """What multiplies ∇log π: a Monte-Carlo return, or one that a critic continues."""
     baseline: Baseline = NoBaseline()
+    critic: Critic = NoCritic()
+    time_limit: Literal["objective", "bootstrap"] = "objective"
+    """Whether the time limit belongs to the problem, or the critic continues a game that it cut."""
+    n: int = 8
+    """Rewards in an n_step target."""
     discount_weighting: bool = True
     """Weight row t by γ^t, as the gradient of J has it; without it the direction is no gradient of J."""
     normalize_advantages: bool = False
@@ -47,103 +74,157 @@ class ScoreFunction:
     """Rows differentiated at once; memory grows with it, not with T·N. 0: what suits the backend."""
 
     def check(self, task: Task) -> None:
-        if self.target not in ("reward_to_go", "total"):
-            raise InvalidInput(f"target = {self.target!r} is not one of 'reward_to_go', 'total'")
+        if self.target not in _TARGETS:
+            raise InvalidInput(f"target = {self.target!r} is not one of {', '.join(_TARGETS)}")
+        if self.time_limit not in ("objective", "bootstrap"):
+            raise InvalidInput(f"time_limit = {self.time_limit!r} is not one of objective, bootstrap")
         if self.target == "total" and self.discount_weighting:
             raise InvalidInput(
                 "the total return is discounted from the start of the game already: "
                 "target 'total' needs discount_weighting off"
             )
+        if self.n < 1:
+            raise InvalidInput(f"n = {self.n}: an n-step return needs at least one step; give n >= 1")
         if self.rows_per_chunk < 0:
             raise InvalidInput(
                 f"rows_per_chunk = {self.rows_per_chunk}: give a positive number, or 0 for automatic"
             )
+        segments = isinstance(task.collect, Segments)
+        if segments and self.target == "total":
+            raise InvalidInput("a segment seldom holds a whole game: target 'total' needs whole games")
+        if not self._has_critic:
+            needs = {
+                f"target {self.target!r}": self.target not in _MONTE_CARLO,
+                "time_limit 'bootstrap'": self.time_limit == "bootstrap",
+                "baseline 'value'": isinstance(self.baseline, Value),
+                "a segment, which ends inside games,": segments,
+            }
+            for what, needed in needs.items():
+                if needed:
+                    raise InvalidInput(f"{what} needs a critic: give critic shared or own")
         self.baseline.check(task)
 
-    def init(self, task: Task, hyper: Hyperparams, params: Params, key: jax.Array) -> Any:
-        return self.baseline.init(task)
+    def bind(self, task: Task) -> BoundPolicy:
+        return self.critic.bind(task)
+
+    def init(self, task: Task, hyper: Hyperparams, params: Params, key: jax.Array) -> ScoreFunctionState:
+        critic_key, games_key = jax.random.split(key)
+        critic = self.critic.init(task, hyper, critic_key)
+        games = collection.start(task, hyper, self._act(task, params, critic), games_key)
+        return ScoreFunctionState(games, self.baseline.init(task), critic)
 
     def estimate(
-        self, task: Task, hyper: Hyperparams, params: Params, state: Any, key: jax.Array
+        self, task: Task, hyper: Hyperparams, params: Params, state: ScoreFunctionState, key: jax.Array
     ) -> Estimate:
-        policy, acting = task.bind_policy(), jax.lax.stop_gradient(params)
-        rows = rollout.play_games(
-            environments.resolve(task.env),
-            environments.parameters(task.env, hyper.env),
-            lambda key, observation: policy.distribution(acting, observation).sample(key),
-            key,
-            num_games=task.collect.num_games,
-            max_steps=task.max_steps,
-        )
-        return self.estimate_from(task, hyper, params, state, jax.lax.stop_gradient(rows))
+        acting = jax.lax.stop_gradient(params)
+        act = self._act(task, acting, state.critic)
+
+        def critic(observation):
+            return self.critic.outputs(task, acting, state.critic, observation).value
+
+        value = critic if self._has_critic else None
+        games, rows = collection.collect(task, hyper, act, state.games, key, value)
+        estimate = self.estimate_from(task, hyper, params, state, jax.lax.stop_gradient(rows))
+        return estimate._replace(state=estimate.state._replace(games=games))
 
     def estimate_from(
-        self, task: Task, hyper: Hyperparams, params: Params, state: Any, rows: Rows
+        self, task: Task, hyper: Hyperparams, params: Params, state: ScoreFunctionState, rows: Rows
     ) -> Estimate:
         """The estimate from rows `[T, N]` that the policy of `params` has collected."""
-        target = returns.reward_to_go if self.target == "reward_to_go" else returns.total_return
-        reward = hyper.reward_scale * rows.reward
-        value = target(reward, rows.terminated, rows.truncated, discount=hyper.discount)
-        value = jnp.where(rows.live, value, 0.0)
-        advantage = value - self.baseline.values(state, value, rows)
+        target = jnp.where(rows.live, self._target(hyper, rows), 0.0)
+        step_weight = rows.live.astype(jnp.float32)
+        if self.discount_weighting:
+            step_weight = step_weight * jnp.power(jnp.float32(hyper.discount), rows.time)
+
+        def scores():
+            return _score_products(self.bind(task), params, rows, step_weight, target)
+
+        baseline = self.baseline.values(state.baseline, target, rows, scores)
+        advantage = jnp.where(rows.live, target - baseline, 0.0)
         if self.normalize_advantages:
             advantage = _standardize(advantage, rows.live)
-        scale = rows.live / rows.live.shape[1]  # sums over rows, divided by the number of games
-        weight = scale * advantage
-        if self.discount_weighting:
-            weight = weight * jnp.power(jnp.float32(hyper.discount), rows.time)
+        scale = collection.row_scale(task, rows)
+        weight = scale * step_weight * advantage
 
-        policy, chunk = task.bind_policy(), self.rows_per_chunk or _default_chunk()
-        alone = _weighted_score(policy, params, rows, weight, jnp.zeros_like(weight), chunk)
-        full = _weighted_score(policy, params, rows, weight, hyper.entropy_coefficient * scale, chunk)
-        numbers = metrics.of_games(rows) | {"entropy": metrics.over(full.entropy, rows.live)}
-        return Estimate(alone.gradient, full.gradient, self.baseline.update(state, value, rows), numbers)
+        def gradient(entropy_weight, value_weight):
+            data = rows.observation, rows.action, weight, entropy_weight * scale, value_weight * scale, target
+            surrogate = _surrogate(self.bind(task))
+            return row_chunks.gradient(surrogate, params, rows.live, data, rows_per_chunk=self.rows_per_chunk)
+
+        alone, _ = gradient(0.0, 0.0)
+        full, entropy = gradient(hyper.entropy_coefficient, hyper.value_coefficient)
+        numbers = metrics.of_games(rows) | {"entropy": metrics.over(entropy, rows.live)}
+        if self._has_critic:
+            numbers["value_error"] = metrics.over((target - rows.value) ** 2, rows.live)
+        critic = self.critic.update(task, hyper, params, state.critic, rows, target, scale)
+        baseline = self.baseline.update(state.baseline, target, rows)
+        state = ScoreFunctionState(state.games, baseline, critic)
+        return Estimate(alone, full, state, numbers, collection.observed(task, rows))
+
+    def _act(self, task: Task, params: Params, critic: Any):
+        play = self.bind(task).play
+
+        def act(key, observation):
+            outputs = self.critic.outputs(task, params, critic, observation)
+            action = outputs.distribution.sample(key)
+            return Choice(action, play(action), outputs.value)
+
+        return act
+
+    def _target(self, hyper: Hyperparams, rows: Rows) -> jax.Array:
+        """y `[T, N]`, in units of scaled rewards."""
+        reward, discount = hyper.reward_scale * rows.reward, hyper.discount
+        terminated, truncated = collection.ends(rows, self.time_limit)
+        following = collection.next_values(rows) if self._has_critic else None
+        ends = reward, terminated, truncated
+        if self.target == "reward_to_go":
+            return returns.reward_to_go(*ends, following, discount=discount)
+        if self.target == "total":
+            return returns.total_return(*ends, following, discount=discount)
+        assert following is not None  # `check` refuses these targets without a critic
+        if self.target == "td":
+            return returns.td_target(reward, terminated, following, discount=discount)
+        if self.target == "n_step":
+            return returns.n_step_return(*ends, following, discount=discount, n=self.n)
+        return returns.lambda_return(*ends, following, discount=discount, trace_decay=hyper.trace_decay)
+
+    @property
+    def _has_critic(self) -> bool:
+        return self.critic != NoCritic()
 
 
-class _Score(NamedTuple):
-    gradient: Params
-    entropy: jax.Array  # [T, N]
+def _surrogate(policy: BoundPolicy):
+    """Σ_rows (weight · log π(a|s) + entropy_weight · H(π(·|s)) − value_weight · (target − V(s))²), and each H."""
 
-
-def _weighted_score(
-    policy: BoundPolicy, params: Params, rows: Rows, weight: jax.Array, entropy_weight: jax.Array, chunk: int
-) -> _Score:
-    """∇ Σ_rows (weight · log π(a|s) + entropy_weight · H(π(·|s))), a chunk of rows at a time.
-
-    Chunks without a live row are passed over, so that games which ended early cost nothing (unless under `vmap`).
-    """
-
-    def surrogate(params, observation, action, weight, entropy_weight):
-        distribution = policy.distribution(params, observation)
+    def surrogate(params, observation, action, weight, entropy_weight, value_weight, target):
+        distribution, value = policy.outputs(params, observation)
         entropy = distribution.entropy()
-        return jnp.vdot(weight, distribution.log_prob(action)) + jnp.vdot(entropy_weight, entropy), entropy
+        total = jnp.vdot(weight, distribution.log_prob(action)) + jnp.vdot(entropy_weight, entropy)
+        if value is not None:
+            total = total - jnp.vdot(value_weight, (target - value) ** 2)
+        return total, entropy
 
-    def add_chunk(gradient, chunk):
-        live, *data = chunk
-
-        def differentiate(gradient):
-            more, entropy = jax.grad(surrogate, has_aux=True)(params, *data)
-            return jax.tree.map(jnp.add, gradient, more), entropy
-
-        return jax.lax.cond(live.any(), differentiate, lambda g: (g, jnp.zeros(live.shape)), gradient)
-
-    data = rows.live, rows.observation, rows.action, weight, entropy_weight
-    chunks = jax.tree.map(lambda x: _split(x, chunk), data)
-    gradient, entropy = jax.lax.scan(add_chunk, jax.tree.map(jnp.zeros_like, params), chunks)
-    return _Score(gradient, entropy.reshape(-1)[: weight.size].reshape(weight.shape))
+    return surrogate
 
 
-def _split(x: jax.Array, chunk: int) -> jax.Array:
-    """Rows `[T, N, ...]` as `[chunks, rows, ...]`; the last chunk is filled up with zeros, which are dead rows."""
-    x = x.reshape((-1, *x.shape[2:]))
-    chunk = min(chunk, x.shape[0])
-    fill = jnp.zeros((-x.shape[0] % chunk, *x.shape[1:]), x.dtype)
-    return jnp.concatenate([x, fill]).reshape((-1, chunk, *x.shape[1:]))
+def _score_products(
+    policy: BoundPolicy, params: Params, rows: Rows, step_weight: jax.Array, target: jax.Array
+) -> ScoreProducts:
+    """One game after another, so that never more than one game's gradients are held."""
 
+    def one_game(game):
+        observation, action, weight, target = game
 
-def _default_chunk() -> int:
-    """On a CPU as many rows as fit its cache (1.3 to 1.5 times as fast as all at once); elsewhere many."""
-    return 256 if jax.default_backend() == "cpu" else 65_536
+        def weighted(params):
+            log_prob = policy.distribution(params, observation).log_prob(action)
+            return jnp.vdot(weight * target, log_prob), jnp.vdot(weight, log_prob)
+
+        with_target, alone = jax.jacrev(weighted)(params)
+        product, square = optax.tree.vdot(with_target, alone), optax.tree.vdot(alone, alone)
+        return ScoreProducts(jnp.asarray(product), jnp.asarray(square))
+
+    games = rows.observation, rows.action, step_weight, target
+    return jax.lax.map(one_game, jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), games))
 
 
 def _standardize(x: jax.Array, where: jax.Array) -> jax.Array:

@@ -1,0 +1,68 @@
+"""Collection: the rows that an update learns from, in the way that the task asks for."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from purepg import environments, normalization, rollout
+from purepg.hyperparams import Hyperparams
+from purepg.rollout import Act, Rows, Value
+from purepg.task import Games, Task
+
+
+def start(task: Task, hyper: Hyperparams, act: Act, key: jax.Array) -> Any:
+    """What is carried from update to update: the running games of segments, nothing for whole games."""
+    if isinstance(task.collect, Games):
+        return ()
+    env, params = environments.resolve(task.env), environments.parameters(task.env, hyper.env)
+    return rollout.staggered_games(
+        env, params, act, key, num_games=task.collect.num_games, max_steps=task.max_steps
+    )
+
+
+def collect(
+    task: Task,
+    hyper: Hyperparams,
+    act: Act,
+    running: Any,
+    key: jax.Array,
+    value: Value | None,
+    *,
+    differentiable: bool = False,
+) -> tuple[Any, Rows]:
+    """Plays one update's rows `[T, N]` by `act`: what is carried on, and the rows; `value` is for `cut_value`.
+
+    Gradients flow through transitions where `differentiable` asks for it.
+    """
+    env = environments.differentiable(task.env) if differentiable else environments.resolve(task.env)
+    params = environments.parameters(task.env, hyper.env)
+    options = {"max_steps": task.max_steps, "value": value}
+    if isinstance(task.collect, Games):
+        return (), rollout.play_games(env, params, act, key, num_games=task.collect.num_games, **options)
+    return rollout.play_segment(env, params, act, key, running, num_steps=task.collect.num_steps, **options)
+
+
+def row_scale(task: Task, rows: Rows) -> jax.Array:
+    """What every sum over rows is scaled by, `[T, N]`: 1/N for games, 1/(N·T) for segments, 0 in dead rows."""
+    num_steps, num_games = rows.live.shape
+    return rows.live / (num_games * (1 if isinstance(task.collect, Games) else num_steps))
+
+
+def observed(task: Task, rows: Rows) -> Any:
+    """The moments of the observations, where the task normalises by them."""
+    return normalization.moments(rows.observation, rows.live) if task.normalize_observations else ()
+
+
+def ends(rows: Rows, time_limit: str) -> tuple[jax.Array, jax.Array]:
+    """(terminated, truncated) `[T, N]`: where the limit is part of the objective, nothing follows a truncation."""
+    if time_limit == "objective":
+        return rows.terminated | rows.truncated, jnp.zeros_like(rows.truncated)
+    return rows.terminated, rows.truncated
+
+
+def next_values(rows: Rows) -> jax.Array:
+    """V of the true next observation, `[T, N]`, of rows that carry values; not to be read where terminated."""
+    later = jnp.concatenate([rows.value[1:], rows.cut_value[-1:]])
+    # A dead row's value may be anything, and a recursion would meet it as 0 · NaN.
+    return jnp.where(rows.live, jnp.where(rows.truncated, rows.cut_value, later), 0.0)

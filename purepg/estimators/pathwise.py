@@ -1,0 +1,191 @@
+"""The pathwise estimator: the gradient of the sampled return itself, through policy, dynamics and reward.
+
+With actions reparameterized, a = μ_θ(s) + σ_θ ε, and the environment's own noise drawn beforehand, the return of a
+rollout is a function of θ, and
+
+    ∇J = ∇ E_ε[R(θ, ε)] = E_ε[∇R(θ, ε)],      g = (1/N) Σ_games ∇ Σ_t γ^t r_t
+
+wherever R is continuous in θ: an end or a reward that jumps with the state is not seen by g, which is then biased.
+Over whole games g is unbiased for J up to the time limit. Over a long or chaotic game its variance explodes; over
+segments the sum starts anew at each of them and is divided by N·T, the gradient stops where a segment begins, and a
+critic stands for what follows,
+
+    Σ_{t<H} γ^t r_t + γ^H V(s_H)
+
+Gradients flow through policy, dynamics, rewards and V's argument; stopped at the state a segment starts from, at
+resets (a completed transition keeps its own) and at V's parameters, which the critic learns by itself from λ-returns.
+
+Reference: Heess et al., Learning Continuous Control Policies by Stochastic Value Gradients (2015); Xu et al.,
+Accelerated Policy Learning with Parallel Differentiable Simulation (2022).
+"""
+
+import functools
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from purepg import collection, environments, metrics, returns, row_chunks
+from purepg.critics import NoCritic, OwnCritic
+from purepg.environments import EnvironmentSpec
+from purepg.errors import InvalidInput
+from purepg.estimators.base import Estimate
+from purepg.hyperparams import Hyperparams
+from purepg.networks import Params
+from purepg.policies import BoundPolicy
+from purepg.rollout import Choice, Rows
+from purepg.task import Task
+
+
+class PathwiseState(NamedTuple):
+    games: Any  # running games of segments
+    critic: Any
+
+
+@dataclass(frozen=True)
+class Pathwise:
+    """The gradient through policy and dynamics, over whole games or segments."""
+
+    critic: NoCritic | OwnCritic = NoCritic()
+    """V after the last row of a segment, or nothing."""
+    time_limit: Literal["objective", "bootstrap"] = "objective"
+    """Whether the time limit belongs to the problem, or the critic continues a game that it cut."""
+
+    def check(self, task: Task) -> None:
+        if not isinstance(self.critic, NoCritic | OwnCritic):
+            raise InvalidInput(
+                "a pathwise estimator keeps its critic apart from the policy: give critic own or none"
+            )
+        if self.time_limit not in ("objective", "bootstrap"):
+            raise InvalidInput(f"time_limit = {self.time_limit!r} is not one of objective, bootstrap")
+        if self.time_limit == "bootstrap" and not self._has_critic:
+            raise InvalidInput("time_limit 'bootstrap' needs a critic: give critic own")
+        if environments.is_discrete(task.env):
+            raise InvalidInput(
+                f"{task.env.name!r} has a finite set of actions, which no path leads through: "
+                "take a score function (reinforce…, actor-critic, gae)"
+            )
+        if not _carries_gradient(task.env):
+            raise InvalidInput(
+                f"{task.env.name!r} is not differentiable: neither its states nor its rewards carry a gradient "
+                "of the action; take a score function (reinforce…, actor-critic, gae)"
+            )
+
+    def bind(self, task: Task) -> BoundPolicy:
+        return self.critic.bind(task)
+
+    def init(self, task: Task, hyper: Hyperparams, params: Params, key: jax.Array) -> PathwiseState:
+        critic_key, games_key = jax.random.split(key)
+        critic = self.critic.init(task, hyper, critic_key)
+        games = collection.start(task, hyper, self._act(task, params, critic), games_key)
+        return PathwiseState(games, critic)
+
+    def estimate(
+        self, task: Task, hyper: Hyperparams, params: Params, state: PathwiseState, key: jax.Array
+    ) -> Estimate:
+        def value(observation):
+            stopped = jax.lax.stop_gradient(params)
+            return self.critic.outputs(task, stopped, state.critic, observation).value
+
+        def objective(params):
+            act = self._act(task, params, state.critic)
+            games, rows = collection.collect(
+                task, hyper, act, state.games, key, value if self._has_critic else None, differentiable=True
+            )
+            return self._objective(task, hyper, rows), (games, rows)
+
+        gradient, aside = jax.grad(objective, has_aux=True)(params)
+        games, rows = jax.lax.stop_gradient(aside)
+        scale = collection.row_scale(task, rows)
+        critic = state.critic
+        if self._has_critic:
+            target = jnp.where(rows.live, self._target(hyper, rows), 0.0)
+            critic = self.critic.update(task, hyper, params, critic, rows, target, scale)
+        bonus = _entropy_gradient(self.bind(task), hyper, params, rows, scale)
+        return Estimate(
+            gradient,
+            jax.tree.map(jnp.add, gradient, bonus),
+            PathwiseState(games, critic),
+            metrics.of_games(rows),
+            collection.observed(task, rows),
+        )
+
+    def _act(self, task: Task, params: Params, critic: Any):
+        play = self.bind(task).play
+
+        def act(key, observation):
+            outputs = self.critic.outputs(task, params, critic, observation)
+            action = outputs.distribution.sample(key)
+            return Choice(action, play(action), outputs.value)
+
+        return act
+
+    def _objective(self, task: Task, hyper: Hyperparams, rows: Rows) -> jax.Array:
+        """Σ of the returns of the episodes' parts within the rows, each discounted from its first row."""
+        reward, terminated, truncated = self._ends(hyper, rows)
+        following = rows.cut_value if self._has_critic else None
+        to_go = returns.reward_to_go(reward, terminated, truncated, following, discount=hyper.discount)
+        ended = rows.terminated | rows.truncated
+        first = jnp.concatenate([jnp.ones_like(ended[:1]), ended[:-1]]) & rows.live
+        return jnp.sum(jnp.where(first, to_go, 0.0)) * collection.row_scale(task, rows)[0, 0]
+
+    def _target(self, hyper: Hyperparams, rows: Rows) -> jax.Array:
+        reward, terminated, truncated = self._ends(hyper, rows)
+        return returns.lambda_return(
+            reward,
+            terminated,
+            truncated,
+            collection.next_values(rows),
+            discount=hyper.discount,
+            trace_decay=hyper.trace_decay,
+        )
+
+    def _ends(self, hyper: Hyperparams, rows: Rows) -> tuple[jax.Array, jax.Array, jax.Array]:
+        return (hyper.reward_scale * rows.reward, *collection.ends(rows, self.time_limit))
+
+    @property
+    def _has_critic(self) -> bool:
+        return self.critic != NoCritic()
+
+
+def _entropy_gradient(
+    policy: BoundPolicy, hyper: Hyperparams, params: Params, rows: Rows, scale: jax.Array
+) -> Params:
+    """∇ Σ_rows entropy_coefficient · scale · H(π(·|s)) at the observed states; free where the coefficient is 0."""
+
+    def bonus(params, observation, weight):
+        return jnp.vdot(weight, policy.distribution(params, observation).entropy()), ()
+
+    def gradient(params):
+        return row_chunks.gradient(
+            bonus, params, rows.live, (rows.observation, hyper.entropy_coefficient * scale)
+        )[0]
+
+    nothing = functools.partial(jax.tree.map, jnp.zeros_like)
+    return jax.lax.cond(jnp.asarray(hyper.entropy_coefficient) > 0, gradient, nothing, params)
+
+
+@functools.cache
+def _carries_gradient(spec: EnvironmentSpec) -> bool:
+    """Whether any of a few random actions in a short game has a part in a reward that follows, as gradients see it."""
+    env, params = environments.differentiable(spec), environments.resolve(spec).default_params
+    num_steps = 4
+
+    def total(actions, key):
+        _, state = env.reset_env(key, params)
+        total = jnp.zeros(())
+        for step in range(num_steps):
+            step_key = jax.random.fold_in(key, step)
+            _, state, reward, _, _ = env.step_env(step_key, state, actions[step], params)
+            total = total + reward
+        return total
+
+    with jax.ensure_compile_time_eval():
+        space = env.action_space(params)
+        for seed in range(3):
+            keys = jax.random.split(jax.random.key(seed), num_steps)
+            actions = jnp.stack([jnp.asarray(space.sample(k), jnp.float32) for k in keys])
+            if bool(jnp.any(jax.grad(total)(actions, keys[0]) != 0)):
+                return True
+    return False

@@ -1,0 +1,237 @@
+"""Families of distributions for `purepg.monte_carlo`, beside the policies' own in `purepg.distributions`.
+
+    family               x =                               what it shows
+    Laplace, Logistic,   μ + b F⁻¹(u)                      location and scale: any standard F does
+    Gumbel, Cauchy
+    Exponential          −log(u) / λ                       inverse of the distribution function
+    Weibull              λ (−log u)^(1/k)                  the same, with a shape
+    Uniform              l + (h − l) u                     support that moves: no score function
+    AffineGaussian       μ + L ε                           components that hang together
+    Gamma                no closed form                    implicit differentiation of F(x; a) = u
+    Poisson              whole numbers                     no path: score function only
+
+u is uniform on (0, 1), without its ends, so that every x is finite. Components are independent unless said; `log_prob`
+is elementwise and `monte_carlo` adds it up. Each family is a pytree of its parameters.
+
+Gradients flow through `log_prob` and, save for Poisson, through `sample`. `moving_support` says that the parameters
+move the set where the density is positive: ∇∫ p f then has a boundary term that ∫ p f ∇log p lacks.
+
+Reference: Devroye (1986), Non-Uniform Random Variate Generation, chapter II.2; Figurnov, Mohamed and Mnih (2018),
+Implicit Reparameterization Gradients, for Gamma; Mohamed, Rosca, Figurnov and Mnih (2020), Monte Carlo Gradient
+Estimation in Machine Learning, for what each is good for.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.scipy.special import gammaln
+
+
+class _Standard(Protocol):
+    """A location-scale family: what location 0 and scale 1 give."""
+
+    location: jax.Array  # [...]
+    scale: jax.Array  # [...], positive
+
+    @staticmethod
+    def quantile(u: jax.Array) -> jax.Array: ...  # F⁻¹, elementwise
+    @staticmethod
+    def log_density(z: jax.Array) -> jax.Array: ...  # elementwise
+
+
+@dataclass(frozen=True)
+class _LocationScale:
+    location: jax.Array  # [...]
+    scale: jax.Array  # [...], positive
+
+    def sample(self: _Standard, key: jax.Array) -> jax.Array:
+        """x [...]."""
+        return self.location + self.scale * self.quantile(_open_uniform(key, self.location, self.scale))
+
+    def log_prob(self: _Standard, x: jax.Array) -> jax.Array:
+        """[...], of x [...]."""
+        return self.log_density((x - self.location) / self.scale) - jnp.log(self.scale)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Laplace(_LocationScale):
+    """p(x) = exp(−|z|) / 2b, z = (x − μ) / b."""
+
+    @staticmethod
+    def quantile(u: jax.Array) -> jax.Array:
+        return -jnp.sign(u - 0.5) * jnp.log1p(-2 * jnp.abs(u - 0.5))
+
+    @staticmethod
+    def log_density(z: jax.Array) -> jax.Array:
+        return -jnp.abs(z) - math.log(2)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Logistic(_LocationScale):
+    """F(x) = 1 / (1 + exp(−z)), z = (x − μ) / s."""
+
+    @staticmethod
+    def quantile(u: jax.Array) -> jax.Array:
+        return jnp.log(u) - jnp.log1p(-u)
+
+    @staticmethod
+    def log_density(z: jax.Array) -> jax.Array:
+        return -z - 2 * jax.nn.softplus(-z)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Gumbel(_LocationScale):
+    """F(x) = exp(−exp(−z)), z = (x − μ) / β."""
+
+    @staticmethod
+    def quantile(u: jax.Array) -> jax.Array:
+        return -jnp.log(-jnp.log(u))
+
+    @staticmethod
+    def log_density(z: jax.Array) -> jax.Array:
+        return -z - jnp.exp(-z)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Cauchy(_LocationScale):
+    """p(x) = 1 / (π s (1 + z²)), z = (x − μ) / s.
+
+    It has no mean: f must be bounded for E f to exist, and for the pathwise gradient by the scale f' must fall faster
+    than 1/x, since E |f'(x) z| has to exist as well. The score is bounded.
+    """
+
+    @staticmethod
+    def quantile(u: jax.Array) -> jax.Array:
+        return jnp.tan(math.pi * (u - 0.5))
+
+    @staticmethod
+    def log_density(z: jax.Array) -> jax.Array:
+        return -jnp.log1p(z**2) - math.log(math.pi)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Uniform:
+    """p(x) = 1 / (h − l) on (l, h)."""
+
+    low: jax.Array  # [...]
+    high: jax.Array  # [...], above low
+    moving_support: ClassVar[bool] = True
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        """x [...]."""
+        return self.low + (self.high - self.low) * _open_uniform(key, self.low, self.high)
+
+    def log_prob(self, x: jax.Array) -> jax.Array:
+        """[...], −∞ outside."""
+        return jnp.where((x >= self.low) & (x <= self.high), -jnp.log(self.high - self.low), -jnp.inf)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Exponential:
+    """p(x) = λ exp(−λ x), x > 0."""
+
+    rate: jax.Array  # [...], positive
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        """x [...]."""
+        return -jnp.log(_open_uniform(key, self.rate)) / self.rate
+
+    def log_prob(self, x: jax.Array) -> jax.Array:
+        """[...]."""
+        return jnp.log(self.rate) - self.rate * x
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Weibull:
+    """F(x) = 1 − exp(−(x/λ)^k), x > 0."""
+
+    scale: jax.Array  # [...], positive
+    shape: jax.Array  # [...], positive
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        """x [...]."""
+        return self.scale * (-jnp.log(_open_uniform(key, self.scale, self.shape))) ** (1 / self.shape)
+
+    def log_prob(self, x: jax.Array) -> jax.Array:
+        """[...]."""
+        log_z = jnp.log(x / self.scale)
+        return jnp.log(self.shape / self.scale) + (self.shape - 1) * log_z - jnp.exp(self.shape * log_z)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Gamma:
+    """p(x) ∝ x^(a−1) exp(−λ x), x > 0. JAX differentiates its sample by a implicitly, ∂x/∂a = −(∂F/∂a) / p."""
+
+    concentration: jax.Array  # [...], positive
+    rate: jax.Array  # [...], positive
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        """x [...]."""
+        shape = jnp.broadcast_shapes(jnp.shape(self.concentration), jnp.shape(self.rate))
+        return jax.random.gamma(key, jnp.broadcast_to(self.concentration, shape)) / self.rate
+
+    def log_prob(self, x: jax.Array) -> jax.Array:
+        """[...]."""
+        a = self.concentration
+        return a * jnp.log(self.rate) + (a - 1) * jnp.log(x) - self.rate * x - gammaln(a)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Poisson:
+    """P(x) = λ^x exp(−λ) / x!, x a whole number of at least 0. Needs the default (threefry) keys."""
+
+    rate: jax.Array  # [...], positive
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        """x [...] int."""
+        return jax.random.poisson(key, self.rate)
+
+    def log_prob(self, x: jax.Array) -> jax.Array:
+        """[...]."""
+        return x * jnp.log(self.rate) - self.rate - gammaln(x + 1.0)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class AffineGaussian:
+    """N(μ, L Lᵀ): x = μ + L ε, one draw of D components."""
+
+    mean: jax.Array  # [D]
+    scale: jax.Array  # [D, D], L: lower triangular (what is above the diagonal is ignored), diagonal positive
+
+    def sample(self, key: jax.Array) -> jax.Array:
+        """x [D]."""
+        noise = jax.random.normal(key, self.mean.shape, jnp.result_type(self.mean, self.scale))
+        return self.mean + jnp.tril(self.scale) @ noise
+
+    def log_prob(self, x: jax.Array) -> jax.Array:
+        """[], of x [D]."""
+        lower, diagonal = jnp.tril(self.scale, -1), jnp.diagonal(self.scale)
+        noise, size = x - self.mean, len(self.mean)
+
+        # Forward substitution by hand: XLA's CPU backend can hang on vmapped LAPACK calls.
+        def solve(i, z):
+            return z.at[i].set((noise[i] - lower[i] @ z) / diagonal[i])
+
+        z = lax.fori_loop(0, size, solve, jnp.zeros_like(noise))
+        return -0.5 * z @ z - jnp.sum(jnp.log(diagonal)) - 0.5 * size * math.log(2 * math.pi)
+
+
+def _open_uniform(key: jax.Array, *like: jax.Array) -> jax.Array:
+    """[...] in (0, 1), symmetric about ½: the midpoints of the cells whose lower ends `jax.random.uniform` gives."""
+    dtype = jnp.result_type(*like, jnp.float32)
+    shape = jnp.broadcast_shapes(*map(jnp.shape, like))
+    return jax.random.uniform(key, shape, dtype) + float(jnp.finfo(dtype).eps) / 2
