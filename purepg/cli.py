@@ -2,6 +2,7 @@
 
     purepg train ENV --estimator NAME [...]    train hundreds of seeds, print a table, save
     purepg evaluate RUN [...]                  play fresh games with a saved run's policies
+    purepg diagnose ENV [...]                  bias, variance and cost of estimators
     purepg list                                environments, estimators, baselines
 
 Bad input is one line on standard error and exit code 2.
@@ -27,7 +28,7 @@ _LAST_UPDATES = 10  # that a table's training return is taken over: a segment ma
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the command `purepg`."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    commands = {"train": _train, "evaluate": _evaluate, "list": _list}
+    commands = {"train": _train, "evaluate": _evaluate, "diagnose": _diagnose, "list": _list}
     if not arguments or arguments[0] in ("-h", "--help"):
         print((__doc__ or "").strip() + "\n\n`purepg COMMAND --help` explains a command.")
         return
@@ -343,6 +344,94 @@ def _evaluate(arguments: list[str]) -> None:
     name = result.method.task.env.name
     print(f"{name}: mean return of each seed")
     _print_summary({f"{how}, {parsed.games} fresh games": values}, name)
+
+
+@dataclasses.dataclass(frozen=True)
+class _DiagnoseFlags:
+    env: tyro.conf.Positional[str] = "CartPole-v1"
+    """Environment: an id that `purepg list` shows, or module:Class."""
+    estimators: tuple[str, ...] = ("reinforce", "reinforce-mean", "reinforce-loo", "reinforce-optimal")
+    """Estimators to measure."""
+    games: int = 32
+    """Games of a batch."""
+    batches: int = 1000
+    """Independent batches."""
+    max_steps: int | None = None
+    """Longest game; none: the environment's own limit."""
+    discount: float = 0.99
+    """γ in [0, 1]."""
+    run: str | None = None
+    """Folder of a saved run, whose policy takes the place of a fresh one."""
+    seed: int = 0
+    """Seed of the run, or of the fresh policy."""
+    out: str | None = None
+    """Folder for dataset.nc and variance.png, which must not exist; none: nothing is saved."""
+
+
+def _diagnose(arguments: list[str]) -> None:
+    """Measures estimators of the gradient at the same parameters."""
+    from purepg import seeds
+
+    seeds.use_all_cores()
+    parsed = _tyro(_DiagnoseFlags, arguments, "diagnose")
+    import jax
+
+    from purepg import defaults, diagnostics, environments, estimators, hyperparams, results
+    from purepg.task import Games, Task
+
+    chosen = {name: estimators.make(name) for name in parsed.estimators}
+    if not chosen:
+        raise InvalidInput("no estimators given: name at least one that `purepg list` shows")
+    target = results.check_writable(parsed.out) if parsed.out else None
+    hyper = hyperparams.Hyperparams(discount=parsed.discount)
+    hyperparams.check(hyper)
+    if parsed.run is None:
+        spec = environments.environment(parsed.env)
+        policy = defaults.recipe(spec, next(iter(chosen))).method.task.policy
+        task = Task(spec, policy, Games(parsed.games, parsed.max_steps))
+        params = task.bind_policy().init(jax.random.key(parsed.seed))
+    else:
+        result = results.load(parsed.run)
+        task = dataclasses.replace(result.method.task, collect=Games(parsed.games, parsed.max_steps))
+        params, hyper = result.params(parsed.seed), dataclasses.replace(result.hyper, reward_scale=1.0)
+        shapes = jax.eval_shape(task.bind_policy().init, jax.random.key(0))
+        if jax.tree.map(lambda x: x.shape, shapes) != jax.tree.map(lambda x: x.shape, params):
+            raise InvalidInput(
+                f"the policy of {parsed.run} shares its network with a critic: diagnose one that does not"
+            )
+    statistics = diagnostics.compare(task, chosen, hyper, params, jax.random.key(parsed.seed), parsed.batches)
+    _print_statistics(statistics, task.env.name)
+    if target is not None:
+        from purepg import plotting
+
+        target.mkdir()
+        diagnostics.to_dataset(statistics).to_netcdf(target / "dataset.nc", engine="h5netcdf")
+        plotting.variances(statistics, task.env.name).savefig(target / "variance.png", dpi=150)
+        print(f"Saved to {target}")
+
+
+def _print_statistics(statistics: dict[str, Any], env_name: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    one = next(iter(statistics.values()))
+    table = Table(title=f"{env_name}: {one.num_batches} batches of {one.num_games} games")
+    columns = (
+        "estimator",
+        "variance",
+        "signal/noise",
+        "cosine",
+        "largest |bias z|",
+        "steps",
+        "ms",
+        "variance × steps",
+    )
+    for column in columns:
+        table.add_column(column, justify="left" if column == "estimator" else "right")
+    for name, s in statistics.items():
+        numbers = s.total_variance, s.snr, s.cosine, s.largest_bias_z, s.steps, 1000 * s.seconds, s.cost
+        table.add_row(name, *(f"{x:.4g}" for x in numbers))
+    Console().print(table)
 
 
 def _list(arguments: list[str]) -> None:

@@ -21,7 +21,7 @@ Reference: Greensmith, Bartlett and Baxter (2004); Mohamed et al., Monte Carlo G
 
 import dataclasses
 import time
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,15 +29,19 @@ import numpy as np
 
 from purepg import environments, exact
 from purepg.baselines import LeaveOneOut
+from purepg.critics import OwnCritic, SharedCritic
 from purepg.errors import InvalidInput
 from purepg.estimators import Estimator, ScoreFunction
 from purepg.hyperparams import Hyperparams
 from purepg.networks import MLP, Params
 from purepg.policies import Gaussian, Softmax
 from purepg.seeds import Placed
-from purepg.task import Games, Task
+from purepg.task import Games, Segments, Task
 
-_SETTLING = 20  # estimates before a baseline or critic is held fixed
+if TYPE_CHECKING:
+    import xarray
+
+_SETTLING = 100  # estimates before a baseline or critic is held fixed
 
 
 class GradientStatistics(NamedTuple):
@@ -62,6 +66,11 @@ class GradientStatistics(NamedTuple):
     def total_variance(self) -> float:
         """Σ of the variances over all parameters."""
         return float(sum(np.sum(x) for x in jax.tree.leaves(self.variance)))
+
+    @property
+    def largest_bias_z(self) -> float:
+        """The largest of |bias z|; of thousands of components the largest reaches 4 without a bias."""
+        return float(max(np.abs(x).max() for x in jax.tree.leaves(self.bias_z)))
 
     @property
     def cost(self) -> float:
@@ -108,6 +117,61 @@ def gradient_statistics(
     if reference is None:
         reference = reference_gradient(task, hyper, params, reference_key, estimator=estimator)
     return _statistics(task, moments, reference, seconds)
+
+
+def compare(
+    task: Task,
+    estimators: dict[str, Any],
+    hyper: Hyperparams,
+    params: Params,
+    key: jax.Array,
+    num_batches: int,
+) -> dict[str, GradientStatistics]:
+    """Statistics of several estimators at the same parameters of `task`'s policy, against the same reference.
+
+    A critic that would share the policy's network gets one of its own here, so that all parameters are the policy's.
+    """
+    measure_key, reference_key = jax.random.split(key)
+    reference = reference_gradient(task, hyper, params, reference_key)
+    statistics = {}
+    for name, estimator in estimators.items():
+        if isinstance(getattr(estimator, "critic", None), SharedCritic):
+            estimator = dataclasses.replace(estimator, critic=OwnCritic(steps=4))
+        collect = task.collect
+        if getattr(estimator, "time_limit", "objective") == "bootstrap":
+            collect = Segments(collect.num_games, max_steps=collect.max_steps)
+        statistics[name] = gradient_statistics(
+            dataclasses.replace(task, collect=collect),
+            estimator,
+            hyper,
+            params,
+            measure_key,
+            num_batches,
+            reference=reference,
+        )
+    return statistics
+
+
+def to_dataset(statistics: dict[str, GradientStatistics]) -> "xarray.Dataset":
+    """One entry an estimator, and one a layer (leaf of the parameters)."""
+    import xarray
+
+    records = list(statistics.values())
+    paths, _ = jax.tree_util.tree_flatten_with_path(records[0].mean)
+    layers = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in paths]
+
+    def by_layer(reduce, field):
+        trees = [getattr(r, field) for r in records]
+        return ("estimator", "layer"), [[float(reduce(x)) for x in jax.tree.leaves(tree)] for tree in trees]
+
+    variables: dict[str, Any] = {
+        "layer_variance": by_layer(np.sum, "variance"),
+        "layer_largest_bias_z": by_layer(lambda x: np.abs(x).max(), "bias_z"),
+    }
+    for name in ("total_variance", "largest_bias_z", "snr", "cosine", "steps", "seconds", "cost"):
+        variables[name] = (("estimator",), [float(getattr(r, name)) for r in records])
+    dataset = xarray.Dataset(variables, {"estimator": list(statistics), "layer": layers})
+    return dataset.assign_attrs(num_games=records[0].num_games, num_batches=records[0].num_batches)
 
 
 def reference_gradient(

@@ -48,6 +48,7 @@ ORDER = (
     "configuration",
     "seeds",
     "diagnostics",
+    "plotting",
     "results",
     "runner",
     "progress",

@@ -168,11 +168,10 @@ def _entropy_gradient(
 
 @functools.cache
 def _carries_gradient(spec: EnvironmentSpec) -> bool:
-    """Whether any of a few random actions in a short game has a part in a reward that follows, as gradients see it."""
-    env, params = environments.differentiable(spec), environments.resolve(spec).default_params
+    """Whether any of a few small random actions in a short game moves a reward, as gradients see it."""
     num_steps = 4
 
-    def total(actions, key):
+    def total(actions, key, env, params):
         _, state = env.reset_env(key, params)
         total = jnp.zeros(())
         for step in range(num_steps):
@@ -181,11 +180,11 @@ def _carries_gradient(spec: EnvironmentSpec) -> bool:
             total = total + reward
         return total
 
-    with jax.ensure_compile_time_eval():
-        space = env.action_space(params)
+    with jax.ensure_compile_time_eval():  # also inside a caller's jit
+        env, params = environments.differentiable(spec), environments.resolve(spec).default_params
+        size = environments.continuous_actions(spec).shape
         for seed in range(3):
-            keys = jax.random.split(jax.random.key(seed), num_steps)
-            actions = jnp.stack([jnp.asarray(space.sample(k), jnp.float32) for k in keys])
-            if bool(jnp.any(jax.grad(total)(actions, keys[0]) != 0)):
+            actions = 0.1 * jax.random.normal(jax.random.key(seed), (num_steps, *size))
+            if bool(jnp.any(jax.grad(total)(actions, jax.random.key(seed), env, params) != 0)):
                 return True
     return False
