@@ -82,7 +82,9 @@ def main(search: Search) -> None:
     order = np.argsort(-np.nan_to_num(returns.mean(axis=1), nan=-np.inf))
     show(search, configs, returns, order[:8], time.perf_counter() - started)
     if search.out:
-        rows = [{k: float(v[i]) for k, v in configs.items()} | {"returns": returns[i].tolist()} for i in order]
+        rows = [
+            {k: float(v[i]) for k, v in configs.items()} | {"returns": returns[i].tolist()} for i in order
+        ]
         text = json.dumps({"search": dataclasses.asdict(search), "num_updates": num_updates, "configs": rows})
         pathlib.Path(search.out).write_text(text)
 
@@ -108,7 +110,9 @@ def make_method(search: Search) -> tuple[purepg.PolicyGradient, int]:
     estimator = dataclasses.replace(
         estimator, critic=critic, n=search.n, normalize_advantages=search.normalize_advantages
     )
-    return purepg.PolicyGradient(task, estimator, purepg.Optimizer("adam", "linear", num_updates)), num_updates
+    return purepg.PolicyGradient(
+        task, estimator, purepg.Optimizer("adam", "linear", num_updates)
+    ), num_updates
 
 
 def draw(search: Search) -> dict[str, np.ndarray]:
@@ -147,7 +151,9 @@ def show(search: Search, configs: dict, returns: np.ndarray, best: np.ndarray, s
     title = f"{search.estimator} on {search.env}: {size}, {seconds:.0f} s"
     table = Table(*configs, "mean", "worst", title=title)
     for i in best:
-        table.add_row(*(f"{v[i]:g}" for v in configs.values()), f"{returns[i].mean():.1f}", f"{returns[i].min():.1f}")
+        table.add_row(
+            *(f"{v[i]:g}" for v in configs.values()), f"{returns[i].mean():.1f}", f"{returns[i].min():.1f}"
+        )
     Console(width=160).print(table)
 
 

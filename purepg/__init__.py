@@ -23,7 +23,10 @@ if TYPE_CHECKING:
         seeds,
         statistics,
     )
+    from purepg.action_values import Exploration
     from purepg.critics import NoCritic, OwnCritic, SharedCritic
+    from purepg.cross_entropy import CrossEntropy, OverParameters, OverSessions
+    from purepg.deep_q_learning import DQN, Replay
     from purepg.environments import environment
     from purepg.estimators import Pathwise, ScoreFunction
     from purepg.evaluation import evaluate
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from purepg.networks import MLP, Conv, Functions, Table
     from purepg.policies import Gaussian, Softmax
     from purepg.policy_gradient import Optimizer, PolicyGradient
+    from purepg.q_learning import QLearning
     from purepg.results import Result, load
     from purepg.runner import run
     from purepg.task import Games, Segments, Task
@@ -51,6 +55,13 @@ _MODULES = (
     "statistics",
 )
 _HOME = {
+    "Exploration": "action_values",
+    "CrossEntropy": "cross_entropy",
+    "OverParameters": "cross_entropy",
+    "OverSessions": "cross_entropy",
+    "DQN": "deep_q_learning",
+    "Replay": "deep_q_learning",
+    "QLearning": "q_learning",
     "NoCritic": "critics",
     "OwnCritic": "critics",
     "SharedCritic": "critics",

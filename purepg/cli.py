@@ -22,8 +22,6 @@ import tyro
 
 from purepg.errors import InvalidInput
 
-_LAST_UPDATES = 10  # that a table's training return is taken over: a segment may hold no game's end
-
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the command `purepg`."""
@@ -255,8 +253,8 @@ def _print_result(result: Any, title: str, total_seconds: float) -> None:
     dataset = result.dataset
     name = result.method.task.env.name
     print(f"{title} on {name}: mean return of each seed")
-    last = min(_LAST_UPDATES, dataset.sizes["iteration"])
-    tables = {f"training, last {last} updates": result.training_return(last)}
+    last = max(1, dataset.sizes["iteration"] // 10)  # the last segment alone may hold no game's end
+    tables = {f"training, last {last} update{'s' * (last > 1)}": result.training_return(last)}
     if "evaluation_return" in dataset:
         tables[f"greedy, {dataset.attrs['evaluation_games']} fresh games"] = dataset[
             "evaluation_return"

@@ -43,6 +43,11 @@ ORDER = (
     "estimators.pathwise",
     "estimators",
     "policy_gradient",
+    "action_values",
+    "q_learning",
+    "deep_q_learning",
+    "elites",
+    "cross_entropy",
     "training",
     "evaluation",
     "configuration",
@@ -64,6 +69,7 @@ MATHS = (
     "families.py",
     "expectations.py",
     "monte_carlo.py",
+    "elites.py",
     "exact/*.py",
 )
 

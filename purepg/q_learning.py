@@ -1,0 +1,175 @@
+"""Q-learning on a table, with SARSA and expected SARSA: one update, three targets.
+
+    Q(s, a) ← Q(s, a) + α (y − Q(s, a))
+
+    Q-learning       y = r + γ max_a' Q(s', a')                  the greedy policy's values, whatever is played
+    SARSA            y = r + γ Q(s', a'), a' ~ ε-greedy          the values of the policy that is played
+    expected SARSA   y = r + γ Σ_a' π_ε(a'|s') Q(s', a')         the same without the noise of a'
+
+Nothing follows a termination, y = r there; a game cut by the limit goes on in y from the *true* next observation. The
+games are played ε-greedily: with probability ε any action, each as likely, else the best; ε falls with the updates.
+
+N games play at once and each step updates the table. k games in the same cell count as if they had come one after
+another: with targets from the table as it was before the step, and in the mean over their order, the cell moves by the
+share 1 − (1 − α)^k towards the mean of their targets. One game is the textbook's algorithm.
+
+No gradients: nothing here is differentiated.
+
+Reference: Watkins and Dayan, Q-learning (1992); Sutton and Barto (2018), sections 6.4 to 6.6.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from purepg import collection, environments, metrics, returns, rollout
+from purepg.action_values import (
+    ActionValues,
+    Exploration,
+    action_value_network,
+    epsilon_greedy,
+    greedy,
+    next_value,
+)
+from purepg.errors import InvalidInput
+from purepg.hyperparams import Hyperparams
+from purepg.metrics import Metrics
+from purepg.networks import Table
+from purepg.rollout import Act, Choice, Rows, Running
+from purepg.task import Task
+
+_TARGETS = ("q_learning", "sarsa", "expected_sarsa")
+
+
+class QLearningState(NamedTuple):
+    table: jax.Array  # [O, A]
+    updates: jax.Array  # [] int32
+    running: Running  # the games, [N, ...]
+    following: Any  # [N] int32, SARSA's next actions; () for the other targets
+
+
+@dataclass(frozen=True)
+class QLearning:
+    """Q-learning, SARSA or expected SARSA on a table of action values; static.
+
+    The table is that of the task's policy, `Softmax(Table(...))`, whose initial values are Q's. An update is T steps of
+    N running games (`Segments`), each step followed by an update of the table: α is `hyper.learning_rate`, in (0, 1],
+    γ `hyper.discount`.
+
+    Raises:
+      InvalidInput: actions or observations are not finite in number, the policy is no table, or whole games are asked
+        for.
+    """
+
+    task: Task
+    target: Literal["q_learning", "sarsa", "expected_sarsa"] = "q_learning"
+    """What the table is moved towards."""
+    exploration: Exploration = Exploration()
+
+    def __post_init__(self):
+        if self.target not in _TARGETS:
+            raise InvalidInput(f"target = {self.target!r} is not one of {', '.join(_TARGETS)}")
+
+    def init(self, hyper: Hyperparams, key: jax.Array) -> QLearningState:
+        network = action_value_network(self.task)
+        if not isinstance(network, Table):
+            raise InvalidInput(
+                f"Q-learning keeps a table, the policy has {network}: take Softmax(Table()), or DQN for a network"
+            )
+        env = self.task.env
+        table_key, games_key, action_key = jax.random.split(key, 3)
+        params = network.init(table_key, environments.inputs(env), environments.num_actions(env))
+        epsilon = self.exploration.epsilon(jnp.int32(0))
+        act = self.act(ActionValues(params, epsilon), deterministic=False)
+        running = collection.start(self.task, hyper, act, games_key)
+        following = act(action_key, running.observation).action if self.target == "sarsa" else ()
+        return QLearningState(params["table"], jnp.int32(0), running, following)
+
+    def update(
+        self, hyper: Hyperparams, state: QLearningState, key: jax.Array
+    ) -> tuple[QLearningState, Metrics]:
+        epsilon = self.exploration.epsilon(state.updates)
+
+        def step(state: QLearningState, key: jax.Array):
+            return self._step(hyper, state, epsilon, key)
+
+        keys = jax.random.split(key, self.task.collect.num_steps)  # pyright: ignore
+        state, (rows, error) = jax.lax.scan(step, state, keys)
+        numbers = metrics.of_games(rows) | {
+            "td_error": metrics.over(jnp.abs(error), rows.live),
+            "epsilon": metrics.once(epsilon),
+        }
+        return state._replace(updates=state.updates + 1), numbers
+
+    def params(self, state: QLearningState) -> ActionValues:
+        """What `act` needs of the state."""
+        last = jnp.maximum(state.updates - 1, 0)
+        return ActionValues({"table": state.table}, self.exploration.epsilon(last))
+
+    def act(self, params: ActionValues, *, deterministic: bool) -> Act:
+        """Greedy, or ε-greedy as the last update played."""
+
+        def choose(key, observation):
+            q = jnp.asarray(params.network["table"])[observation]
+            action = greedy(q) if deterministic else epsilon_greedy(key, q, params.epsilon)
+            return Choice(action, action)
+
+        return choose
+
+    def _step(
+        self, hyper: Hyperparams, state: QLearningState, epsilon: jax.Array, key: jax.Array
+    ) -> tuple[QLearningState, tuple[Rows, jax.Array]]:
+        """One step of every game and the table's update: the state, its rows `[N]` and y − Q `[N]`."""
+        play_key, next_key = jax.random.split(key)
+        sarsa = self.target == "sarsa"
+        explore = self.act(ActionValues({"table": state.table}, epsilon), deterministic=False)
+
+        def next_action(observation: jax.Array) -> jax.Array:  # [N] → [N]
+            return explore(next_key, observation).action
+
+        def value(observation: jax.Array) -> jax.Array:  # [N] → [N]
+            q = state.table[observation]
+            return next_value(q, epsilon, next_action(observation) if sarsa else None, self.target)
+
+        def play_following(key, observation):
+            return Choice(state.following, state.following)
+
+        env = environments.resolve(self.task.env)
+        running, rows = rollout.play_segment(
+            env,
+            environments.parameters(self.task.env, hyper.env),
+            play_following if sarsa else explore,
+            play_key,
+            state.running,
+            num_steps=1,
+            max_steps=self.task.max_steps,
+            value=value,
+        )
+        rows: Rows = jax.tree.map(lambda x: x[0], rows)  # [N]
+        # A segment of one row is cut everywhere: there is a value of every true next observation.
+        target = returns.td_target(
+            hyper.reward_scale * rows.reward, rows.terminated, rows.cut_value, discount=hyper.discount
+        )
+        table, error = move(state.table, rows.observation, rows.action, target, hyper.learning_rate)
+        following = next_action(running.observation) if sarsa else ()
+        # What an update reports needs neither observations nor values: they are not kept.
+        rows = rows._replace(observation=(), action=(), cut_value=None)  # pyright: ignore
+        return state._replace(table=table, running=running, following=following), (rows, error)
+
+
+def move(
+    table: jax.Array,  # [O, A]
+    observation: jax.Array,  # [N] int
+    action: jax.Array,  # [N] int
+    target: jax.Array,  # [N]
+    rate: float | jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """The table after N targets, and by how much each of them was off before, `[N]`."""
+    before = table[observation, action]
+    count = jnp.zeros_like(table).at[observation, action].add(1.0)[observation, action]
+    total = jnp.zeros_like(table).at[observation, action].add(target - before)[observation, action]
+    share = 1.0 - (1.0 - rate) ** count
+    # Games in the same cell write the same number.
+    return table.at[observation, action].set(before + share * total / count), target - before
