@@ -25,7 +25,7 @@ from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.networks import MLP, Network, Params
 from purepg.policies import BoundPolicy, Outputs
-from purepg.rollout import Rows
+from purepg.rollout import Act, Choice, Rows
 from purepg.task import Task
 
 
@@ -151,6 +151,18 @@ class OwnCritic:
 
 def _adam(hyper: Hyperparams) -> optax.GradientTransformation:
     return optax.adam(hyper.critic_learning_rate)
+
+
+def acting(critic: Critic, task: Task, params: Params, state: Any) -> Act:
+    """Sampled play by the policy, V beside each action where there is a critic."""
+    play = critic.bind(task).play
+
+    def act(key: jax.Array, observation: jax.Array) -> Choice:
+        outputs = critic.outputs(task, params, state, observation)
+        action = outputs.distribution.sample(key)
+        return Choice(action, play(action), outputs.value)
+
+    return act
 
 
 NAMES = {"none": NoCritic, "shared": SharedCritic, "own": OwnCritic}

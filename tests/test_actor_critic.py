@@ -368,7 +368,7 @@ def test_segments_are_weighted_by_time_when_played():
         def value(observation):
             return estimator.critic.outputs(SEGMENTS, PARAMS, first.state.critic, observation).value
 
-        act = estimator._act(SEGMENTS, PARAMS, first.state.critic)
+        act = critics.acting(estimator.critic, SEGMENTS, PARAMS, first.state.critic)
         _, rows = collection.collect(SEGMENTS, HYPER, act, first.state.games, key, value)
         second = estimator.estimate(SEGMENTS, HYPER, PARAMS, first.state, key)
         return first.state.games.time, rows, second.policy_gradient["table"]

@@ -315,7 +315,7 @@ def test_the_critic_learns_after_its_use():
         def value(observation):
             return estimator.critic.outputs(task, params, state.critic, observation).value
 
-        act = estimator._act(task, params, state.critic)
+        act = critics.acting(estimator.critic, task, params, state.critic)
         rows = collection.collect(task, HYPER, act, state.games, key, value)[1]
         return estimator.estimate(task, HYPER, params, state, key), rows
 

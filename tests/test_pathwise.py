@@ -11,7 +11,7 @@ from flax import struct
 from gymnax.environments import environment, spaces
 
 import purepg
-from purepg import diagnostics, estimators
+from purepg import critics, diagnostics, estimators
 from purepg.errors import InvalidInput
 
 HYPER = purepg.Hyperparams(discount=0.9)
@@ -61,7 +61,7 @@ def sampled_objective(task, estimator, state, key, params):
     """J of one batch, its noise fixed; V and the state that a segment starts from held."""
     from purepg import collection
 
-    act = estimator._act(task, params, state.critic)
+    act = critics.acting(estimator.critic, task, params, state.critic)
 
     def value(observation):
         return estimator.critic.outputs(task, params, state.critic, observation).value

@@ -26,7 +26,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from purepg import collection, environments, metrics, returns, row_chunks
+from purepg import collection, critics, environments, metrics, returns, row_chunks
 from purepg.critics import NoCritic, OwnCritic
 from purepg.environments import EnvironmentSpec
 from purepg.errors import InvalidInput
@@ -34,7 +34,7 @@ from purepg.estimators.base import Estimate
 from purepg.hyperparams import Hyperparams
 from purepg.networks import Params
 from purepg.policies import BoundPolicy
-from purepg.rollout import Choice, Rows
+from purepg.rollout import Rows
 from purepg.task import Task
 
 
@@ -78,7 +78,7 @@ class Pathwise:
     def init(self, task: Task, hyper: Hyperparams, params: Params, key: jax.Array) -> PathwiseState:
         critic_key, games_key = jax.random.split(key)
         critic = self.critic.init(task, hyper, critic_key)
-        games = collection.start(task, hyper, self._act(task, params, critic), games_key)
+        games = collection.start(task, hyper, critics.acting(self.critic, task, params, critic), games_key)
         return PathwiseState(games, critic)
 
     def estimate(
@@ -89,7 +89,7 @@ class Pathwise:
             return self.critic.outputs(task, stopped, state.critic, observation).value
 
         def objective(params):
-            act = self._act(task, params, state.critic)
+            act = critics.acting(self.critic, task, params, state.critic)
             games, rows = collection.collect(
                 task, hyper, act, state.games, key, value if self._has_critic else None, differentiable=True
             )
@@ -110,16 +110,6 @@ class Pathwise:
             metrics.of_games(rows),
             collection.observed(task, rows),
         )
-
-    def _act(self, task: Task, params: Params, critic: Any):
-        play = self.bind(task).play
-
-        def act(key, observation):
-            outputs = self.critic.outputs(task, params, critic, observation)
-            action = outputs.distribution.sample(key)
-            return Choice(action, play(action), outputs.value)
-
-        return act
 
     def _objective(self, task: Task, hyper: Hyperparams, rows: Rows) -> jax.Array:
         """Σ of the returns of the episodes' parts within the rows, each discounted from its first row."""

@@ -33,7 +33,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from purepg import collection, metrics, returns, row_chunks
+from purepg import collection, critics, metrics, returns, row_chunks
 from purepg.baselines import Baseline, NoBaseline, ScoreProducts, Value
 from purepg.critics import Critic, NoCritic
 from purepg.errors import InvalidInput
@@ -41,7 +41,7 @@ from purepg.estimators.base import Estimate
 from purepg.hyperparams import Hyperparams
 from purepg.networks import Params
 from purepg.policies import BoundPolicy
-from purepg.rollout import Choice, Rows
+from purepg.rollout import Rows
 from purepg.task import Segments, Task
 
 _MONTE_CARLO = ("reward_to_go", "total")
@@ -110,14 +110,14 @@ class ScoreFunction:
     def init(self, task: Task, hyper: Hyperparams, params: Params, key: jax.Array) -> ScoreFunctionState:
         critic_key, games_key = jax.random.split(key)
         critic = self.critic.init(task, hyper, critic_key)
-        games = collection.start(task, hyper, self._act(task, params, critic), games_key)
+        games = collection.start(task, hyper, critics.acting(self.critic, task, params, critic), games_key)
         return ScoreFunctionState(games, self.baseline.init(task), critic)
 
     def estimate(
         self, task: Task, hyper: Hyperparams, params: Params, state: ScoreFunctionState, key: jax.Array
     ) -> Estimate:
         acting = jax.lax.stop_gradient(params)
-        act = self._act(task, acting, state.critic)
+        act = critics.acting(self.critic, task, acting, state.critic)
 
         def critic(observation):
             return self.critic.outputs(task, acting, state.critic, observation).value
@@ -160,16 +160,6 @@ class ScoreFunction:
         baseline = self.baseline.update(state.baseline, target, rows)
         state = ScoreFunctionState(state.games, baseline, critic)
         return Estimate(alone, full, state, numbers, collection.observed(task, rows))
-
-    def _act(self, task: Task, params: Params, critic: Any):
-        play = self.bind(task).play
-
-        def act(key, observation):
-            outputs = self.critic.outputs(task, params, critic, observation)
-            action = outputs.distribution.sample(key)
-            return Choice(action, play(action), outputs.value)
-
-        return act
 
     def _target(self, hyper: Hyperparams, rows: Rows) -> jax.Array:
         """y `[T, N]`, in units of scaled rewards."""
