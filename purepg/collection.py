@@ -7,7 +7,9 @@ import jax.numpy as jnp
 
 from purepg import environments, normalization, rollout
 from purepg.hyperparams import Hyperparams
-from purepg.rollout import Act, Rows, Value
+from purepg.networks import Params
+from purepg.policies import BoundPolicy
+from purepg.rollout import Act, Choice, Rows, Value
 from purepg.task import Games, Task
 
 
@@ -19,6 +21,17 @@ def start(task: Task, hyper: Hyperparams, act: Act, key: jax.Array) -> Any:
     return rollout.staggered_games(
         env, params, act, key, num_games=task.collect.num_games, max_steps=task.max_steps
     )
+
+
+def by_policy(policy: BoundPolicy, params: Params, *, deterministic: bool) -> Act:
+    """Play by a policy: sampled from it, or its mode."""
+
+    def choose(key, observation):
+        distribution = policy.distribution(params, observation)
+        action = distribution.mode() if deterministic else distribution.sample(key)
+        return Choice(action, policy.play(action))
+
+    return choose
 
 
 def collect(

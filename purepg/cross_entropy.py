@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
-from purepg import environments, metrics, returns, rollout
+from purepg import collection, environments, metrics, returns, rollout
 from purepg.elites import elites, fit_table, refit
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
@@ -34,7 +34,7 @@ from purepg.metrics import Metrics
 from purepg.networks import Params, Table
 from purepg.policies import Softmax
 from purepg.policy_gradient import Optimizer
-from purepg.rollout import Act, Choice, Rows
+from purepg.rollout import Act, Rows
 from purepg.task import Games, Task
 
 
@@ -110,7 +110,7 @@ class CrossEntropy:
             return CrossEntropyState(params, jax.tree.map(lambda x: jnp.full_like(x, std), params))
         if self._has_closed_form:
             return CrossEntropyState(params, ())
-        return CrossEntropyState(params, self.over.optimizer.transformation(hyper).init(params))
+        return CrossEntropyState(params, _transformation(self.over, hyper).init(params))
 
     def update(
         self, hyper: Hyperparams, state: CrossEntropyState, key: jax.Array
@@ -125,14 +125,7 @@ class CrossEntropy:
 
     def act(self, params: Params, *, deterministic: bool) -> Act:
         """How this method plays: by the policy's mode, or sampled from it."""
-        policy = self.task.bind_policy()
-
-        def choose(key, observation):
-            distribution = policy.distribution(params, observation)
-            action = distribution.mode() if deterministic else distribution.sample(key)
-            return Choice(action, policy.play(action))
-
-        return choose
+        return collection.by_policy(self.task.bind_policy(), params, deterministic=deterministic)
 
     def _update_parameters(
         self, over: OverParameters, hyper: Hyperparams, state: CrossEntropyState, key: jax.Array
@@ -181,7 +174,7 @@ class CrossEntropy:
         key: jax.Array,
     ) -> CrossEntropyState:
         """A few optimiser steps up the elites' log-likelihood, on rows drawn from theirs."""
-        policy, transformation = self.task.bind_policy(), over.optimizer.transformation(hyper)
+        policy, transformation = self.task.bind_policy(), _transformation(over, hyper)
         length = rows.live.sum(axis=0)  # [N]; live rows come first
         odds = weight * length / (weight * length).sum()  # [N]
 
@@ -234,6 +227,10 @@ class CrossEntropy:
             raise InvalidInput(
                 f"{num_games} games cannot be shared out, {self.over.games} a candidate: give a multiple"
             )
+
+
+def _transformation(over: OverSessions, hyper: Hyperparams) -> optax.GradientTransformation:
+    return over.optimizer.transformation(hyper, over.steps)
 
 
 def _each_by_its_own(act: Any, params: Params) -> Act:

@@ -12,7 +12,7 @@ Reference: Mnih et al., Human-level control through deep reinforcement learning 
 reinforcement learning with double Q-learning (2016). The ring buffer is flashbax's.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import flashbax
@@ -105,7 +105,7 @@ class DQN:
         running = collection.start(self.task, hyper, act, games_key)
         example = jax.eval_shape(lambda: self._play(hyper, act, running, games_key)[1])
         blank = jax.tree.map(lambda x: jnp.zeros(x.shape[2:], x.dtype), example[1])
-        optimizer = self._transformation(hyper).init(params)
+        optimizer = self.optimizer.transformation(hyper, self.steps).init(params)
         return DQNState(params, params, optimizer, self._buffer.init(blank), jnp.int32(0), running)
 
     def update(self, hyper: Hyperparams, state: DQNState, key: jax.Array) -> tuple[DQNState, Metrics]:
@@ -168,7 +168,9 @@ class DQN:
             return optax.huber_loss(error).mean(), jnp.abs(error).mean()
 
         gradient, error = jax.grad(loss, has_aux=True)(state.params)
-        change, optimizer = self._transformation(hyper).update(gradient, state.optimizer, state.params)
+        change, optimizer = self.optimizer.transformation(hyper, self.steps).update(
+            gradient, state.optimizer, state.params
+        )
         params: Any = optax.apply_updates(state.params, change)
         slow = optax.incremental_update(params, state.slow, self.target_rate)
         return state._replace(params=params, slow=slow, optimizer=optimizer), error
@@ -177,29 +179,27 @@ class DQN:
         self, hyper: Hyperparams, act: Act, running: Running, key: jax.Array
     ) -> tuple[Running, tuple[Rows, Transitions]]:
         """T steps of every game: rows and transitions `[T, N]`."""
-        env, params = environments.resolve(self.task.env), environments.parameters(self.task.env, hyper.env)
-        one_step = rollout._stepper(env, params, act, self.task.max_steps, None)
-
-        def keep_next(running: Running, key: jax.Array) -> tuple[Running, Rows]:
-            after, rows = one_step(running, key)
-            return after, rows._replace(value=after.observation)  # before any reset
-
-        def step(running: Running, key: jax.Array):
-            running, rows = rollout._with_resets(keep_next, env, params)(running, key)
-            transitions = Transitions(rows.observation, rows.action, rows.reward, rows.terminated, rows.value)
-            return running, (rows._replace(observation=(), action=(), value=None), transitions)  # pyright: ignore
-
-        return jax.lax.scan(step, running, jax.random.split(key, self.task.collect.num_steps))  # pyright: ignore
+        env = self.task.env
+        running, rows = rollout.play_segment(
+            environments.resolve(env),
+            environments.parameters(env, hyper.env),
+            act,
+            key,
+            running,
+            num_steps=self.task.collect.num_steps,  # pyright: ignore
+            max_steps=self.task.max_steps,
+            keep_next=True,
+        )
+        transitions = Transitions(
+            rows.observation, rows.action, rows.reward, rows.terminated, rows.next_observation
+        )
+        return running, (rows, transitions)
 
     def _values(self, params: Params, observation: jax.Array) -> jax.Array:
         """Q of observations `[B, *shape]`, `[B, A]`."""
         env = self.task.env
         inputs, num_actions = environments.inputs(env), environments.num_actions(env)
         return action_value_network(self.task).apply(params, observation, inputs, num_actions)
-
-    def _transformation(self, hyper: Hyperparams) -> optax.GradientTransformation:
-        """The optimiser, its schedule counted in updates."""
-        return replace(self.optimizer, horizon=self.optimizer.horizon * self.steps).transformation(hyper)
 
     @property
     def _buffer(self) -> Any:

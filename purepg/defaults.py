@@ -1,4 +1,4 @@
-"""Defaults that learn: for an environment and an estimator's name, the method, its numbers and how long to train.
+"""Defaults that learn: for an environment and a name, the method, its numbers and how long to train.
 
 The tables are what `experiments/tune.py` found; an environment that is not in them gets numbers that are often right.
 Undirected exploration does not find the goal of MountainCar-v0: nothing here solves it. MountainCarContinuous-v0 is
@@ -7,21 +7,15 @@ solved by noise so wide that it pushes with full force.
 
 from typing import Literal, NamedTuple
 
-from purepg import environments, estimators
+from purepg import environments, estimators, reference_methods
 from purepg.environments import EnvironmentSpec
+from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.networks import MLP, Table
 from purepg.policies import Gaussian, Softmax
 from purepg.policy_gradient import Optimizer, PolicyGradient
+from purepg.reference_methods import Recipe
 from purepg.task import Games, Segments, Task
-
-
-class Recipe(NamedTuple):
-    """What `purepg train` runs."""
-
-    method: PolicyGradient
-    hyper: Hyperparams
-    num_updates: int
 
 
 class _Row(NamedTuple):
@@ -122,13 +116,14 @@ _SEGMENTS_OTHERWISE = _segments(
 
 
 def recipe(
-    env: EnvironmentSpec | str, estimator: str, collect: str | None = None, num_updates: int | None = None
+    env: EnvironmentSpec | str, name: str, collect: str | None = None, num_updates: int | None = None
 ) -> Recipe:
-    """The defaults for an environment and an estimator's name.
+    """The defaults for an environment and a name.
 
     Args:
       env: spec or id.
-      estimator: one of `purepg.estimators.NAMES`.
+      name: an estimator's, one of `purepg.estimators.NAMES`, or another method's, one of
+        `purepg.reference_methods.NAMES`.
       collect: "games" or "segments", where it shall not be the estimator's own way.
       num_updates: another length of the run; the learning rate's schedule is as long.
 
@@ -136,11 +131,15 @@ def recipe(
       InvalidInput: a name is unknown, or they do not go together.
     """
     spec = environments.environment(env) if isinstance(env, str) else env
-    chosen = estimators.make(estimator)
+    chosen = environments.look_up("estimator or method", name, estimators.NAMES | reference_methods.NAMES)
+    if name in reference_methods.NAMES:
+        if collect is not None:
+            raise InvalidInput(f"{name!r} has one way to collect: leave collect={collect!r} out")
+        return reference_methods.recipe(name, spec, num_updates)
     own = "segments" if getattr(chosen, "time_limit", "objective") == "bootstrap" else "games"
     row = environments.look_up(
         "way to collect", collect or own, {"games": _in_games, "segments": _in_segments}
-    )(spec.name, estimator)
+    )(spec.name, name)
     length = num_updates or row.num_updates
     optimizer = Optimizer("adam", row.schedule, 0 if row.schedule == "constant" else length)
     policy = _policy(spec)

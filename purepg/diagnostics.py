@@ -29,7 +29,7 @@ import numpy as np
 
 from purepg import environments, exact
 from purepg.baselines import LeaveOneOut
-from purepg.critics import OwnCritic, SharedCritic
+from purepg.critics import NoCritic, OwnCritic, SharedCritic
 from purepg.errors import InvalidInput
 from purepg.estimators import Estimator, ScoreFunction
 from purepg.hyperparams import Hyperparams
@@ -126,16 +126,26 @@ def compare(
     params: Params,
     key: jax.Array,
     num_batches: int,
+    *,
+    with_value: bool = False,
 ) -> dict[str, GradientStatistics]:
     """Statistics of several estimators at the same parameters of `task`'s policy, against the same reference.
 
-    A critic that would share the policy's network gets one of its own here, so that all parameters are the policy's.
+    Args:
+      with_value: whether the policy's network has one more output, V, as a critic that shares it leaves behind. If not,
+        a critic that would share the network gets one of its own, so that all parameters are the policy's.
     """
     measure_key, reference_key = jax.random.split(key)
-    reference = reference_gradient(task, hyper, params, reference_key)
+    like = ScoreFunction(critic=SharedCritic()) if with_value else None
+    reference = reference_gradient(task, hyper, params, reference_key, estimator=like)
     statistics = {}
     for name, estimator in estimators.items():
-        if isinstance(getattr(estimator, "critic", None), SharedCritic):
+        critic = getattr(estimator, "critic", None)
+        if with_value and isinstance(
+            critic, NoCritic
+        ):  # leaves V alone, but has parameters of the same shape
+            estimator = dataclasses.replace(estimator, critic=SharedCritic())
+        elif not with_value and isinstance(critic, SharedCritic):
             estimator = dataclasses.replace(estimator, critic=OwnCritic(steps=4))
         collect = task.collect
         if getattr(estimator, "time_limit", "objective") == "bootstrap":

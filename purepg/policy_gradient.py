@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from purepg import metrics, normalization
+from purepg import collection, metrics, normalization
 from purepg.errors import InvalidInput
 from purepg.estimators.base import Estimator
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
 from purepg.networks import Params
-from purepg.rollout import Act, Choice
+from purepg.rollout import Act
 from purepg.task import Task
 
 _OPTIMIZERS = {"sgd": optax.sgd, "adam": optax.adam, "rmsprop": optax.rmsprop}
@@ -39,11 +39,12 @@ class Optimizer:
         if self.schedule != "constant" and self.horizon < 1:
             raise InvalidInput(f"a {self.schedule} schedule needs horizon >= 1 updates, not {self.horizon}")
 
-    def transformation(self, hyper: Hyperparams) -> optax.GradientTransformation:
+    def transformation(self, hyper: Hyperparams, steps_per_update: int = 1) -> optax.GradientTransformation:
         """Clips by the global norm of the whole gradient, then steps; learning rate and norm are traced."""
+        horizon = max(self.horizon * steps_per_update, 1)
 
         def learning_rate(count):
-            progress = jnp.clip(count / max(self.horizon, 1), 0.0, 1.0)
+            progress = jnp.clip(count / horizon, 0.0, 1.0)
             falls = {
                 "constant": 1.0,
                 "linear": 1.0 - progress,
@@ -96,11 +97,4 @@ class PolicyGradient:
 
     def act(self, params: Params, *, deterministic: bool) -> Act:
         """How this method plays: sampled from its policy, or the policy's mode."""
-        policy = self.estimator.bind(self.task)
-
-        def choose(key, observation):
-            distribution = policy.distribution(params, observation)
-            action = distribution.mode() if deterministic else distribution.sample(key)
-            return Choice(action, policy.play(action))
-
-        return choose
+        return collection.by_policy(self.estimator.bind(self.task), params, deterministic=deterministic)

@@ -55,6 +55,9 @@ class Rows(NamedTuple):
     score: jax.Array  # [T, N] undiscounted return of the episode up to this row, its reward included
     value: Any = None  # [T, N] V of the observation, where `act` gives it
     cut_value: Any = None  # [T, N] V of the true next observation where the episode is cut, 0 elsewhere
+    next_observation: Any = (
+        None  # [T, N, *shape] the true next observation, before any reset; where it is asked for
+    )
 
 
 class Running(NamedTuple):
@@ -138,6 +141,7 @@ def play_segment(
     num_steps: int,
     max_steps: int,
     value: Value | None = None,
+    keep_next: bool = False,
 ) -> tuple[Running, Rows]:
     """Plays `num_steps` steps of running games, each followed by a fresh one when it ends.
 
@@ -145,11 +149,12 @@ def play_segment(
       running: from `staggered_games` or the segment before.
       max_steps: a game that has run so long is truncated.
       value: V, for `cut_value`; games that still run in the last row are cut there.
+      keep_next: whether rows hold `next_observation` as well.
 
     Returns:
       The games after the segment, and rows `[num_steps, N]`.
     """
-    step = _with_resets(_stepper(env, params, act, max_steps, value), env, params)
+    step = _with_resets(_stepper(env, params, act, max_steps, value, keep_next), env, params)
     running, rows = jax.lax.scan(step, running, jax.random.split(key, num_steps))
     if value is not None:
         ended = rows.terminated[-1] | rows.truncated[-1]
@@ -196,7 +201,9 @@ def episode_returns(rows: Rows) -> jax.Array:
 Step = Callable[[Running, jax.Array], tuple[Running, Rows]]
 
 
-def _stepper(env: Environment, params: Any, act: Act, max_steps: int, value: Value | None) -> Step:
+def _stepper(
+    env: Environment, params: Any, act: Act, max_steps: int, value: Value | None, keep_next: bool = False
+) -> Step:
     """One step of every game: key → the games after it, as they are before any reset, and its row `[N]`."""
 
     def one_game(key, state, action):
@@ -224,6 +231,7 @@ def _stepper(env: Environment, params: Any, act: Act, max_steps: int, value: Val
             after.score,
             choice.value,
             None if value is None else _value_where(truncated, value, observation),
+            observation if keep_next else None,
         )
         return after, rows
 

@@ -115,6 +115,26 @@ BAD = {
     "unknown environment": (["train", "CartPole-v2"], "did you mean 'CartPole-v1'"),
     "unknown module": (["train", "nowhere:Thing"], "cannot import 'nowhere:Thing'"),
     "unknown estimator": (["train", "Bandit", "--estimator", "reinforced"], "known: reinforce-total"),
+    "action values for continuous actions": (
+        ["train", "Pendulum-v1", "--estimator", "dqn"],
+        "has continuous actions: Q-learning takes the best of finitely many",
+    ),
+    "a table for continuous observations": (
+        ["train", "CartPole-v1", "--estimator", "sarsa", "--num-steps", "4"],
+        "DQN for a network",
+    ),
+    "baseline of a method that has none": (
+        ["train", "Bandit", "--estimator", "cem", "--baseline", "mean"],
+        "'cem' has no baseline",
+    ),
+    "critic of a method that has none": (
+        ["train", "Bandit", "--estimator", "dqn", "--critic", "own"],
+        "'dqn' has no critic",
+    ),
+    "one way to collect": (
+        ["train", "Bandit", "--estimator", "cem", "--collect", "segments"],
+        "has one way to collect",
+    ),
     "unknown baseline": (["train", "Bandit", "--baseline", "average"], "known: none, constant"),
     "unknown critic": (["train", "Bandit", "--critic", "own-one"], "known: none, shared, own"),
     "unknown way to collect": (["train", "Bandit", "--collect", "segment"], "did you mean 'segments'"),
@@ -178,3 +198,46 @@ def test_a_folder_that_cannot_be_written(tmp_path, capsys):
     code = purepg_command("train", "Bandit", *SMALL, "--out", tmp_path / "file" / "run")
     assert code == 2
     assert "cannot write to" in capsys.readouterr().err
+
+
+def test_diagnose_a_run_whose_critic_shares_the_network(tmp_path, capsys):
+    code = purepg_command(
+        "train", "Chain", "--estimator", "gae", *SMALL, "--num-steps", "4", "--out", tmp_path / "run"
+    )
+    assert code == 0
+    small = ["--games", "8", "--batches", "20", "--max-steps", "6"]
+    code = purepg_command(
+        "diagnose", "Chain", "--run", tmp_path / "run", "--estimators", "reinforce-loo", "gae", *small,
+        "--out", tmp_path / "found",
+    )  # fmt: skip
+    assert code == 0, capsys.readouterr().err
+    printed = capsys.readouterr().out
+    for word in ("cosine", "variance", "reinforce-loo", "gae"):
+        assert word in printed
+    assert {p.name for p in (tmp_path / "found").iterdir()} == {"dataset.nc", "variance.png"}
+
+
+@pytest.mark.parametrize(
+    ("env", "name", "flags"),
+    [
+        ("GridWorld", "expected-sarsa", ["--num-steps", "5", "--exploration.initial", "0.5"]),
+        ("CartPole-v1", "dqn", ["--num-steps", "5", "--replay.capacity", "300", "--replay.warm-up", "100"]),
+        ("Bandit", "cem", ["--over.games", "2", "--elite-fraction", "0.5"]),
+        ("Bandit", "cem-sessions", ["--smoothing", "0.5"]),
+    ],
+)
+def test_other_methods_train_and_are_evaluated_like_estimators(env, name, flags, tmp_path, capsys):
+    assert purepg_command("train", env, "--estimator", name, *SMALL, *flags, "--out", tmp_path / "run") == 0
+    assert f"{name} on {env}" in capsys.readouterr().out
+    result = purepg.load(tmp_path / "run")
+    for flag, value in zip(flags[::2], flags[1::2], strict=True):
+        *parts, field = flag.removeprefix("--").replace("-", "_").split(".")
+        record = result.method.task.collect if field == "num_steps" else result.method
+        for part in parts:
+            record = getattr(record, part)
+        assert str(getattr(record, field)) == value
+    assert purepg_command("evaluate", tmp_path / "run", "--games", "3") == 0
+    if name != "cem":
+        return
+    assert purepg_command("diagnose", env, "--run", tmp_path / "run") == 2
+    assert "no policy gradient's" in capsys.readouterr().err

@@ -92,7 +92,7 @@ def test_runs_saves_loads_and_evaluates(tmp_path):
 
 def test_the_learning_rate_falls_by_updates():
     method = make(steps=5, optimizer=Optimizer("sgd", "linear", 2))
-    transformation = method._transformation(HYPER)
+    transformation = method.optimizer.transformation(HYPER, method.steps)
     state = transformation.init(jnp.zeros(()))
     rates = []
     for _ in range(11):

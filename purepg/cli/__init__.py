@@ -1,0 +1,47 @@
+"""The command line: parses, calls the library, prints.
+
+    purepg train ENV --estimator NAME [...]    train hundreds of seeds, print a table, save
+    purepg evaluate RUN [...]                  play fresh games with a saved run's policies
+    purepg diagnose ENV [...]                  bias, variance and cost of estimators
+    purepg list                                environments, estimators, other methods, baselines, critics
+
+Bad input is one line on standard error and exit code 2.
+"""
+
+import importlib
+import sys
+
+from purepg.errors import InvalidInput
+
+_COMMANDS = {
+    "train": "train",
+    "evaluate": "evaluate",
+    "diagnose": "diagnose",
+    "list": "listing",
+}  # name → module
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the command `purepg`."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print((__doc__ or "").strip() + "\n\n`purepg COMMAND --help` explains a command.")
+        return
+    if arguments[0] == "--version":
+        from purepg import __version__
+
+        print(f"purepg {__version__}")
+        return
+    try:
+        if arguments[0] not in _COMMANDS:
+            from purepg.environments import closest
+
+            hint = closest(arguments[0], _COMMANDS)
+            raise InvalidInput(f"unknown command {arguments[0]!r}{hint}; known: {', '.join(_COMMANDS)}")
+        importlib.import_module(f"purepg.cli.{_COMMANDS[arguments[0]]}").main(arguments[1:])
+    except InvalidInput as error:
+        print(f"purepg: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("purepg: interrupted before anything was computed", file=sys.stderr)
+        sys.exit(130)

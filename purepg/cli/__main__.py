@@ -1,0 +1,3 @@
+from purepg.cli import main
+
+main()

@@ -1,0 +1,153 @@
+"""What is trained: environment and method from flags, the defaults of every flag from the two names."""
+
+import dataclasses
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from purepg.cli.flags import pair, parse
+from purepg.errors import InvalidInput
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    env: tyro.conf.Positional[str] = "CartPole-v1"
+    """Environment: an id that `purepg list` shows, or module:Class."""
+    estimator: str = "reinforce-loo"
+    """Estimator of the gradient, or another method: a name that `purepg list` shows."""
+    baseline: str | None = None
+    """Another baseline than the estimator's own: none, constant, mean, loo, moving, value."""
+    critic: str | None = None
+    """Another critic than the estimator's own: none, shared (the policy's network), own."""
+    collect: str | None = None
+    """Another way to collect than the estimator's own: games (whole ones) or segments."""
+    env_arguments: tuple[str, ...] = ()
+    """Arguments of the environment's constructor, as name=value."""
+    env_params: tuple[str, ...] = ()
+    """Parameters of the environment that differ from its defaults, as name=value."""
+    seeds: int = 64
+    """Independent seeds, numbered from first_seed."""
+    first_seed: int = 0
+    """Number of the first seed; a seed's result depends on its number alone."""
+    updates: int = 100
+    """Updates of each seed."""
+    evaluation_games: int = 100
+    """Fresh games of the final greedy evaluation of each seed; 0 for none."""
+    placement: Literal["auto", "one-after-another", "side-by-side"] = "auto"
+    """Where the seed axis goes on a device."""
+    out: str | None = None
+    """Folder for the run, which must not exist; default: a new one in runs/."""
+
+
+def parse_job(arguments: list[str], command: str, job: type[Job] = Job) -> tuple[Any, Any, Any]:
+    """The job's own fields, the method and its numbers.
+
+    Two passes: environment and estimator choose the defaults, which then are flags of their own.
+    """
+    from purepg import defaults, environments, hyperparams
+
+    names = _peek(arguments, job)
+    spec = environments.environment(names.env, **dict(pair(p) for p in names.env_arguments))
+    recipe = defaults.recipe(spec, names.estimator, names.collect, names.updates)
+    method = _with_parts(recipe.method, names)
+    records = {("hyper",): recipe.hyper, **_records(method)}
+    flags = {path: _flags(record) for path, record in records.items()}
+    fields = [
+        (_field(path), Annotated[type(default), tyro.conf.arg(name=_prefix(path))], default)
+        for path, default in flags.items()
+        if default is not None
+    ]
+    fields = [(name, kind, dataclasses.field(default=default)) for name, kind, default in fields]
+    record = dataclasses.make_dataclass("flags", fields, bases=(job,), frozen=True)
+    default = record(**vars(names) | {"updates": recipe.num_updates})
+    parsed: Any = parse(record, arguments, command, default=default)
+    if parsed.env != names.env:
+        raise InvalidInput(f"the environment comes first: purepg {command} {parsed.env} …")
+    chosen = {path: vars(getattr(parsed, _field(path), record)) for path, record in records.items()}
+    env_params = dict(pair(p) for p in parsed.env_params)
+    env = hyperparams.with_env_params(spec, env_params) if env_params else None
+    return parsed, _rebuilt(method, (), chosen), hyperparams.Hyperparams(**chosen["hyper",] | {"env": env})
+
+
+def _with_parts(method: Any, names: Job) -> Any:
+    """The method with the baseline and the critic that were asked for."""
+    from purepg import baselines, critics
+
+    for part, make in (("baseline", baselines.make), ("critic", critics.make)):
+        if (given := getattr(names, part)) is None:
+            continue
+        estimator = getattr(method, "estimator", None)
+        if estimator is None or not hasattr(estimator, part):
+            raise InvalidInput(f"{names.estimator!r} has no {part}: leave --{part} out")
+        method = dataclasses.replace(method, estimator=dataclasses.replace(estimator, **{part: make(given)}))
+    return method
+
+
+_Path = tuple[str, ...]  # the names of fields, from the method down to a record
+
+
+def _nested(record: Any) -> dict[str, Any]:
+    """The fields of a record that are records themselves; the environment is chosen otherwise."""
+    fields = {f.name: getattr(record, f.name) for f in dataclasses.fields(record) if f.name != "env"}
+    return {name: value for name, value in fields.items() if dataclasses.is_dataclass(value)}
+
+
+def _records(record: Any, path: _Path = ()) -> dict[_Path, Any]:
+    """The record and all those in it."""
+    found = {path: record}
+    for name, value in _nested(record).items():
+        found |= _records(value, (*path, name))
+    return found
+
+
+def _rebuilt(record: Any, path: _Path, chosen: dict[_Path, dict[str, Any]]) -> Any:
+    """The record with the chosen fields of it and of those in it."""
+    nested = {name: _rebuilt(value, (*path, name), chosen) for name, value in _nested(record).items()}
+    return dataclasses.replace(record, **chosen[path] | nested)
+
+
+def _field(path: _Path) -> str:
+    return "_".join(("fields", *path))
+
+
+def _prefix(path: _Path) -> str:
+    """What comes before the dot in the flags of a record; nothing for those that there is one of by nature."""
+    names = [name for name in path if name not in ("hyper", "task", "estimator", "collect")]
+    return ".".join(names).replace("policy.network", "network")
+
+
+def _flags(record: Any) -> Any:
+    """The same record without flags for the records in it and the environment; none if there is nothing left."""
+    without = [f.name for f in dataclasses.fields(record) if f.name == "env"] + list(_nested(record))
+    if len(without) == len(dataclasses.fields(record)):
+        return None
+    hidden = [
+        (name, Annotated[Any, tyro.conf.Suppress], dataclasses.field(default=getattr(record, name)))
+        for name in without
+    ]
+    made = dataclasses.make_dataclass(type(record).__name__, hidden, bases=(type(record),), frozen=True)
+    made.__doc__ = type(record).__doc__
+    return made(**vars(record))
+
+
+def _peek(arguments: list[str], job: type[Job]) -> Job:
+    """The fields that choose other flags, from arguments that may hold flags not known yet."""
+    found = job(updates=0)
+    if arguments and not arguments[0].startswith("-"):
+        found = dataclasses.replace(found, env=arguments[0])
+    for name in ("estimator", "baseline", "critic", "collect"):
+        for i, word in enumerate(arguments):
+            if word == f"--{name}" and i + 1 < len(arguments):
+                found = dataclasses.replace(found, **{name: arguments[i + 1]})
+            elif word.startswith(f"--{name}="):
+                found = dataclasses.replace(found, **{name: word.partition("=")[2]})
+    for i, word in enumerate(arguments):
+        given = word.partition("=")[2] or next(iter(arguments[i + 1 :]), "")
+        if word.partition("=")[0] == "--updates" and given.isdecimal():
+            found = dataclasses.replace(found, updates=int(given))
+    for flag in ("--env-arguments", "--env_arguments"):
+        if flag in arguments:
+            rest = arguments[arguments.index(flag) + 1 :]
+            ends = [i for i, word in enumerate(rest) if word.startswith("--")]
+            found = dataclasses.replace(found, env_arguments=tuple(rest[: min(ends, default=len(rest))]))
+    return found

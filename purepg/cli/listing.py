@@ -1,0 +1,20 @@
+"""`purepg list`: the names that can be given."""
+
+from purepg.errors import InvalidInput
+
+
+def main(arguments: list[str]) -> None:
+    """Prints the names that can be given."""
+    if arguments:
+        raise InvalidInput(f"`purepg list` takes no arguments, got {' '.join(arguments)}")
+    from purepg import baselines, critics, environments, estimators, reference_methods
+
+    for title, names in (
+        ("Environments (or module:Class)", environments.names()),
+        ("Estimators", list(estimators.NAMES)),
+        ("Other methods, also given as --estimator", list(reference_methods.NAMES)),
+        ("Baselines", list(baselines.NAMES)),
+        ("Critics", list(critics.NAMES)),
+    ):
+        print(f"{title}:")
+        print("".join(f"  {name}\n" for name in names))

@@ -1,0 +1,52 @@
+"""`purepg train`: many seeds of one method."""
+
+import os
+import re
+import time
+from typing import Any
+
+from purepg.cli import tables
+from purepg.cli.job import parse_job
+from purepg.errors import InvalidInput
+
+
+def main(arguments: list[str]) -> None:
+    """Trains a policy on many independent seeds and saves the labelled result."""
+    from purepg import results, seeds
+
+    seeds.use_all_cores()
+    parsed, method, hyper = parse_job(arguments, "train")
+    from purepg.progress import reporter
+    from purepg.runner import run
+
+    target = results.check_writable(parsed.out or _new_run_name(method, parsed.estimator))
+    started = time.perf_counter()
+    last = parsed.first_seed + parsed.seeds
+    if parsed.seeds < 1 or parsed.first_seed < 0:
+        raise InvalidInput(
+            f"seeds = {parsed.seeds}, first_seed = {parsed.first_seed}: give seeds >= 1, first_seed >= 0"
+        )
+    with reporter() as report:
+        result = run(
+            method,
+            hyper,
+            range(parsed.first_seed, last),
+            parsed.updates,
+            evaluation_games=parsed.evaluation_games,
+            placement=parsed.placement,
+            report=report,
+        )
+    done = result.dataset.sizes["iteration"]
+    if done < parsed.updates:
+        print(f"Interrupted: {done} of {parsed.updates} updates are kept.")
+    saved = result.save(target)
+    tables.result(result, parsed.estimator, time.perf_counter() - started)
+    print(f"Saved to {saved}")
+
+
+def _new_run_name(method: Any, estimator: str) -> str:
+    env = re.sub(r"[^\w.-]+", "-", method.task.env.name)
+    stamp = f"{time.strftime('%Y%m%d-%H%M%S')}"
+    base = os.path.join("runs", f"{env}-{estimator}-{stamp}")
+    names = (base if i == 0 else f"{base}-{i + 1}" for i in range(1000))
+    return next(name for name in names if not os.path.exists(name))
