@@ -50,7 +50,7 @@ def climb(discount_weighting: bool, num_steps: int) -> np.ndarray:
     """p(action 0), J with discount and J without, [3, steps], along the ascent of one logit for all states."""
     model = two_decisions()
     logit, rows = 0.0, []
-    for _ in range(num_steps):
+    for _ in range(num_steps + 1):
         p = 1 / (1 + np.exp(-logit))
         policy = np.tile([p, 1 - p], (len(model[0]), 1))
         rows.append([p, *(exact.objective(*model, policy, gamma) for gamma in (GAMMA, 1.0))])
@@ -71,7 +71,7 @@ def cart_pole(discount: float, discount_weighting: bool, num_seeds: int) -> pure
 
 
 def main(
-    num_seeds: int = 32, num_steps: int = 60, out: pathlib.Path = pathlib.Path("discount_weighting.png")
+    num_seeds: int = 32, num_steps: int = 300, out: pathlib.Path = pathlib.Path("discount_weighting.png")
 ) -> None:
     """The counterexample, then CartPole-v1.
 
@@ -117,6 +117,7 @@ def main(
             )
             curve = result.dataset["return"].mean("seed")
             right.plot(curve, style, color=colour, label=f"γ = {discount:g}, {NAMES[weighting]}")
+    right.set(ylim=(0, 520))
     right.set(title="CartPole-v1", xlabel="update", ylabel=f"return, mean of {num_seeds} seeds")
     for axes in (left, right):
         axes.legend()

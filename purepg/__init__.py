@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from purepg.policy_gradient import Optimizer, PolicyGradient
     from purepg.q_learning import QLearning
     from purepg.results import Result, load
-    from purepg.runner import run
+    from purepg.runner import resume, run
     from purepg.task import Games, Segments, Task
     from purepg.training import init, train
 
@@ -80,6 +80,7 @@ _HOME = {
     "PolicyGradient": "policy_gradient",
     "Result": "results",
     "load": "results",
+    "resume": "runner",
     "run": "runner",
     "Games": "task",
     "Segments": "task",

@@ -67,19 +67,40 @@ def check(hyper: Hyperparams) -> None:
             raise InvalidInput(f"{name} = {value}: must lie in [{low:g}, {high:g}]")
 
 
-def over_seeds(hyper: Hyperparams, env_params: Any, num_seeds: int) -> Hyperparams:
-    """The same numbers for every seed, as arrays `[S, ...]`: arrays keep their type, so new numbers never recompile."""
-    hyper = dataclasses.replace(hyper, env=env_params)
+def over_seeds(hyper: Hyperparams, defaults: Any, num_replicates: int) -> Hyperparams:
+    """Numbers for every replicate, as arrays `[R, ...]`: arrays keep their type, so new numbers never recompile.
 
-    def tile(x):
-        x = jnp.asarray(x if isinstance(x, jax.Array) else np.asarray(x))
-        return jnp.broadcast_to(x[None], (num_seeds, *x.shape))
+    Args:
+      hyper: scalars, tiled here, or arrays `[R]`.
+      defaults: the environment's default parameters; those in `hyper` may have an axis `[R]` more.
+    """
+    hyper, like = _beside_defaults(hyper, defaults)
 
-    return jax.tree.map(tile, hyper)
+    def tile(x, like):
+        x = jnp.asarray(x if isinstance(x, jax.Array) else np.asarray(x), jnp.result_type(like))
+        if x.ndim == jnp.ndim(like):
+            return jnp.broadcast_to(x[None], (num_replicates, *x.shape))
+        if x.shape[:1] != (num_replicates,):
+            raise InvalidInput(f"a hyper-parameter has {x.shape[0]} values for {num_replicates} replicates")
+        return x
+
+    return jax.tree.map(tile, hyper, like)
+
+
+def varies(hyper: Hyperparams, defaults: Any) -> bool:
+    """Whether any number differs from replicate to replicate."""
+    hyper, like = _beside_defaults(hyper, defaults)
+    return any(jax.tree.leaves(jax.tree.map(lambda x, like: np.ndim(x) > np.ndim(like), hyper, like)))
+
+
+def _beside_defaults(hyper: Hyperparams, defaults: Any) -> tuple[Hyperparams, Hyperparams]:
+    """The numbers with an environment's parameters in any case, and numbers of their shapes without replicates."""
+    env = defaults if hyper.env is None else hyper.env
+    return dataclasses.replace(hyper, env=env), Hyperparams(env=defaults)
 
 
 def encode(hyper: Hyperparams) -> dict[str, Any]:
-    """One set of numbers as JSON-ready data; the environment's parameters field by field, where any are given."""
+    """Numbers as JSON-ready data; the environment's parameters field by field, where any are given."""
     env = hyper.env and {
         f.name: np.asarray(getattr(hyper.env, f.name)).tolist() for f in dataclasses.fields(hyper.env)
     }
@@ -89,7 +110,8 @@ def encode(hyper: Hyperparams) -> dict[str, Any]:
 def decode(data: dict[str, Any], spec: EnvironmentSpec) -> Hyperparams:
     """The numbers that `encode` wrote."""
     env = data["env"] and with_env_params(spec, data["env"])
-    return Hyperparams(**(data | {"env": env}))
+    numbers: Any = {name: np.asarray(x) if isinstance(x, list) else x for name, x in data.items()}
+    return Hyperparams(**(numbers | {"env": env}))
 
 
 def with_env_params(spec: EnvironmentSpec, changes: dict[str, Any]) -> Any:

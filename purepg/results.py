@@ -1,38 +1,23 @@
-"""The labelled result of a run: arrays with a seed axis, the final state, and the folder both are kept in.
+"""The labelled result of a run: arrays with a seed axis, and the final state."""
 
-A saved run is a folder:
-
-    config.json   method, hyper-parameters, seeds, versions
-    dataset.nc    every metric as a labelled array (netCDF 4), dims ("seed", "iteration")
-    state/        the final state of every seed (orbax)
-
-It is written beside its place and renamed into it when whole: a folder of that name is always complete, and a run
-never overwrites another.
-"""
-
-import dataclasses
-import json
 import os
 import pathlib
-import shutil
-import uuid
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
-from purepg import __version__, configuration, hyperparams
-from purepg import seeds as seed_axis
+from purepg import run_folder
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
 from purepg.networks import Params
-from purepg.training import Method, TrainState, init
+from purepg.run_folder import Plan
+from purepg.training import Method, TrainState
 
 if TYPE_CHECKING:
     import xarray
-
-FORMAT = 1
 
 _UNITS = {
     "return": ("undiscounted return per finished game", "reward"),
@@ -51,7 +36,7 @@ _UNITS = {
 }
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Result:
     """What `purepg.run` gives back."""
 
@@ -71,7 +56,11 @@ class Result:
             raise InvalidInput(
                 f"seed {seed} is not in this run: it has {self.seeds.min()} … {self.seeds.max()}"
             )
-        index = int(np.flatnonzero(self.seeds == seed)[0])
+        (index, *more) = np.flatnonzero(self.seeds == seed)
+        if more:
+            raise InvalidInput(
+                f"seed {seed} is in this run {len(more) + 1} times, with other hyper-parameters: index `state` yourself"
+            )
         return jax.tree.map(lambda x: x[index], self.method.params(self.state.learner))
 
     def training_return(self, last: int) -> np.ndarray:
@@ -82,77 +71,64 @@ class Result:
         return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
 
     def save(self, directory: str | os.PathLike) -> pathlib.Path:
-        """Writes the run to a new folder.
+        """Writes the run to a new folder (`purepg.run_folder` tells what is in it).
 
         Raises:
           InvalidInput: the folder exists, or cannot be written.
         """
-        import orbax.checkpoint as ocp
-
-        target = check_writable(directory)
-        part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
-        try:
-            part.mkdir()
-            (part / "config.json").write_text(json.dumps(self._config(), indent=1))
-            self.dataset.to_netcdf(part / "dataset.nc", engine="h5netcdf")
-            with ocp.StandardCheckpointer() as checkpointer:
-                checkpointer.save(part.resolve() / "state", self.state)
-            _rename_to_new(part, target)
-        except OSError as error:
-            raise InvalidInput(f"cannot save to {target}: {error}; the run is not saved") from error
-        finally:
-            shutil.rmtree(part, ignore_errors=True)
-        return target
-
-    def _config(self) -> dict:
-        return {
-            "format": FORMAT,
-            "purepg": __version__,
-            "jax": jax.__version__,
-            "method": configuration.encode(self.method),
-            "hyper": hyperparams.encode(self.hyper),
-            "seeds": self.seeds.tolist(),
-        }
+        attrs = self.dataset.attrs
+        length = self.dataset.sizes["iteration"]
+        plan = Plan(
+            self.method, self.hyper, self.seeds, length, attrs["evaluation_games"], attrs["placement"]
+        )
+        run_folder.write(directory, plan, self.dataset, self.state)
+        return pathlib.Path(directory)
 
 
 def load(directory: str | os.PathLike) -> Result:
-    """Reads a saved run.
+    """Reads a saved run; of one that is not finished, what its newest checkpoint holds.
 
     Raises:
-      InvalidInput: there is no run in this folder, it is damaged, or another version of purepg wrote it.
+      InvalidInput: there is no run in this folder, it is damaged, another version of purepg wrote it, or nothing of it
+        is saved yet.
     """
-    import orbax.checkpoint as ocp
-    import xarray
-
     folder = pathlib.Path(directory)
-    if not (folder / "config.json").is_file():
+    plan = run_folder.read_plan(folder)
+    if run_folder.is_finished(folder):
+        dataset, state = run_folder.read_final(folder, plan)
+        return Result(plan.method, plan.hyper, state, dataset)
+    reached = None
+    if (folder / "progress").is_dir():
+        checkpoints = run_folder.checkpoints(folder)
+        reached = checkpoints.newest(run_folder.template(plan))
+        checkpoints.close()
+    if reached is None:
         raise InvalidInput(
-            f"{folder} holds no saved run (no config.json in it); give the folder `purepg train` named"
+            f"the run in {folder} ended before its first checkpoint: `purepg resume {folder}` begins it anew"
         )
-    try:
-        config = json.loads((folder / "config.json").read_text())
-        version = config["format"], config["purepg"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InvalidInput(f"the run in {folder} is damaged: config.json cannot be read ({error})") from error
-    if version[0] != FORMAT:
-        raise InvalidInput(
-            f"the run in {folder} has format {version[0]}, written by purepg {version[1]}; "
-            f"this is purepg {__version__} with format {FORMAT}: read it with that version"
-        )
-    try:
-        method = configuration.decode(config["method"])
-        hyper = hyperparams.decode(config["hyper"], method.task.env)
-        dataset = xarray.load_dataset(folder / "dataset.nc", engine="h5netcdf")
-        with ocp.StandardCheckpointer() as checkpointer:
-            template = _template(method, hyper, np.asarray(config["seeds"]))
-            state = checkpointer.restore(folder.resolve() / "state", template)
-    except InvalidInput:
-        raise
-    except Exception as error:  # whatever a reader makes of half a file
-        raise InvalidInput(
-            f"the run in {folder} is damaged: {type(error).__name__}: {_first_line(error)}"
-        ) from error
-    return Result(method, hyper, state, dataset)
+    return from_plan(plan, reached.state, concatenate(reached.metrics), {"run_seconds": reached.seconds})
+
+
+def from_plan(
+    plan: Plan,
+    state: TrainState,
+    metrics: Metrics,
+    attrs: dict[str, Any],
+    evaluation_return: np.ndarray | None = None,
+) -> Result:
+    """The result of a plan, finished or not."""
+    extra = {"frozen_at": np.asarray(state.frozen_at)}
+    if evaluation_return is not None:
+        extra["evaluation_return"] = evaluation_return
+    dataset = to_dataset(metrics, plan.seeds, extra)
+    dataset.attrs |= {"compile_seconds": 0.0, "environment": plan.method.task.env.name}
+    dataset.attrs |= {"evaluation_games": plan.evaluation_games, "placement": plan.placement} | attrs
+    return Result(plan.method, plan.hyper, state, dataset)
+
+
+def concatenate(pieces: list[Metrics]) -> Metrics:
+    """Metrics `[R, U]` from pieces along the updates."""
+    return jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *pieces)
 
 
 def to_dataset(metrics: Metrics, seeds: np.ndarray, extra: dict[str, np.ndarray]) -> "xarray.Dataset":
@@ -177,40 +153,3 @@ def to_dataset(metrics: Metrics, seeds: np.ndarray, extra: dict[str, np.ndarray]
         if name in dataset:
             dataset[name].attrs |= {"long_name": long_name, "units": units}
     return dataset
-
-
-def check_writable(directory: str | os.PathLike) -> pathlib.Path:
-    """The folder's path, once it is clear that a new folder can be made there; its parents are made.
-
-    Raises:
-      InvalidInput: it exists, or cannot be made.
-    """
-    target = pathlib.Path(directory)
-    if target.exists():
-        raise InvalidInput(f"{target} exists already: give the run a folder of its own")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        probe = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
-        probe.mkdir()
-        probe.rmdir()
-    except OSError as error:
-        raise InvalidInput(f"cannot write to {target}: {error.strerror}; give another folder") from error
-    return target
-
-
-def _rename_to_new(part: pathlib.Path, target: pathlib.Path) -> None:
-    try:
-        part.rename(target)
-    except OSError as error:
-        if target.exists():
-            raise InvalidInput(f"{target} exists already: give the run a folder of its own") from error
-        raise
-
-
-def _template(method: Method, hyper: Hyperparams, seeds: np.ndarray) -> Any:
-    keys = seed_axis.keys(seeds)
-    return jax.eval_shape(jax.vmap(lambda key: init(method, hyper, key)), keys)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:200]

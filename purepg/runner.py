@@ -1,5 +1,7 @@
 """The host loop: hundreds of seeds through compiled chunks of updates, with progress between them."""
 
+import os
+import pathlib
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -7,13 +9,14 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from purepg import environments, hyperparams, results
+from purepg import environments, hyperparams, results, run_folder
 from purepg import seeds as seed_axis
+from purepg.checkpoint import Checkpoints, Reached
 from purepg.errors import InvalidInput
 from purepg.evaluation import Evaluation, evaluate
 from purepg.hyperparams import Hyperparams
-from purepg.metrics import Metrics
 from purepg.results import Result
+from purepg.run_folder import Plan
 from purepg.seeds import Placed
 from purepg.training import Method, TrainState, init, train
 
@@ -33,25 +36,32 @@ class Progress(NamedTuple):
 def run(
     method: Method,
     hyper: Hyperparams | None = None,
-    seeds: int | Sequence[int] = 64,
+    seeds: int | Sequence[int] | np.ndarray = 64,
     num_updates: int = 100,
     *,
     evaluation_games: int = 100,
     placement: str = "auto",
+    directory: str | os.PathLike | None = None,
+    checkpoint_seconds: float = 60.0,
     report: Callable[[Progress], None] | None = None,
 ) -> Result:
     """Trains independent seeds and evaluates each greedily on fresh games.
 
     Args:
       method: what to train; static.
-      hyper: numbers, the same for every seed; defaults if none.
-      seeds: how many (numbered from 0), or their numbers. A seed's result depends on its number alone.
+      hyper: numbers, the same for every seed, or arrays `[R]` with one for each entry of `seeds`; defaults if none.
+      seeds: how many (numbered from 0), or their numbers. A seed's result depends on its number alone. Where `hyper`
+        has arrays, a seed may be there several times.
       num_updates: updates of each seed.
       evaluation_games: games of the final evaluation of each seed; 0 for none.
       placement: where the seed axis goes; by default what suits the backend.
+      directory: a new folder to save the run in, with checkpoints from which `purepg.resume` goes on; none: the run is
+        in memory alone.
+      checkpoint_seconds: time between two checkpoints at least; they are written between chunks of updates.
       report: called between chunks of updates.
 
-    Interrupting (Ctrl-C) ends the training after the running chunk and returns what was done.
+    Interrupting (Ctrl-C) ends the training after the running chunk and returns what was done, evaluated if the run is
+    in memory alone, else ready to be resumed.
 
     Returns:
       A result with the seed axis in every array; compile and run time are attributes of its dataset.
@@ -59,14 +69,38 @@ def run(
     hyper = Hyperparams() if hyper is None else hyper
     hyperparams.check(hyper)
     numbers = np.arange(seeds) if isinstance(seeds, int) else np.asarray(seeds)
-    if len(np.unique(numbers)) < len(numbers) or (numbers < 0).any():
+    repeated = len(np.unique(numbers)) < len(numbers)
+    defaults = environments.parameters(method.task.env, None)
+    if (repeated and not hyperparams.varies(hyper, defaults)) or (numbers < 0).any():
         raise InvalidInput(f"seeds = {numbers.tolist()}: give different numbers from 0 on")
     if len(numbers) == 0 or num_updates < 1 or evaluation_games < 0:
         raise InvalidInput(
             f"{len(numbers)} seeds, {num_updates} updates, {evaluation_games} evaluation games: "
             "give at least 1 seed, 1 update and 0 games"
         )
-    return _Run(method, hyper, numbers, placement).train(num_updates, evaluation_games, report)
+    plan = Plan(method, hyper, numbers, num_updates, evaluation_games, placement)
+    folder = None if directory is None else run_folder.create(directory, plan)
+    return _carry_out(plan, folder, checkpoint_seconds, report)
+
+
+def resume(
+    directory: str | os.PathLike,
+    *,
+    checkpoint_seconds: float = 60.0,
+    report: Callable[[Progress], None] | None = None,
+) -> Result:
+    """Goes on with a run that `run(..., directory=...)` began: to the bit what it would have been uninterrupted.
+
+    A finished run is read and nothing else. A damaged checkpoint is named in a warning and the one before taken.
+
+    Raises:
+      InvalidInput: there is no run in this folder, or it cannot be read.
+    """
+    folder = pathlib.Path(directory)
+    plan = run_folder.read_plan(folder)
+    if run_folder.is_finished(folder):
+        return results.load(folder)
+    return _carry_out(plan, folder, checkpoint_seconds, report)
 
 
 def evaluate_seeds(
@@ -77,60 +111,106 @@ def evaluate_seeds(
     The games' randomness comes from each seed's own key and the number `stream`; 0 is what `run` itself plays.
     """
     placed = Placed(_evaluation(result.method, num_games, deterministic, stream), len(result.seeds))
-    env_params = environments.parameters(result.method.task.env, result.hyper.env)
-    hyper = hyperparams.over_seeds(result.hyper, env_params, len(result.seeds))
+    defaults = environments.parameters(result.method.task.env, None)
+    hyper = hyperparams.over_seeds(result.hyper, defaults, len(result.seeds))
     arguments = placed.pad((hyper, result.state))
     return placed.unpad(placed.compile(*arguments)(*arguments))
+
+
+def _carry_out(
+    plan: Plan, folder: pathlib.Path | None, checkpoint_seconds: float, report: Callable | None
+) -> Result:
+    """What is left of a plan, saved in its folder if it has one."""
+    checkpoints = run_folder.checkpoints(folder) if folder else None
+    try:
+        reached = checkpoints.newest(run_folder.template(plan)) if checkpoints else None
+        job = _Run(plan, reached)
+        finished = job.train(checkpoints, checkpoint_seconds, report)
+        result = job.result(evaluate=plan.evaluation_games > 0 and (finished or folder is None))
+        if folder and checkpoints:
+            if finished:
+                run_folder.finish(folder, result.dataset, result.state)
+                checkpoints.remove()
+            else:
+                checkpoints.save(job.reached)
+                checkpoints.finish(job.reached)
+        return result
+    finally:
+        if checkpoints:
+            checkpoints.close()
 
 
 class _Run:
     """The host's side of a run: compiled functions, the state of all seeds, clocks."""
 
-    def __init__(self, method: Method, hyper: Hyperparams, numbers: np.ndarray, placement: str):
-        self.method, self.hyper, self.numbers, self.placement = method, hyper, numbers, placement
-        env_params = environments.parameters(method.task.env, hyper.env)
+    def __init__(self, plan: Plan, reached: Reached | None):
+        self.plan = plan
         self.compile_seconds = 0.0
-        start = self._place(lambda hyper, key: init(method, hyper, key))
-        keys = start.pad(seed_axis.keys(numbers))
-        self.hyper_over_seeds = start.pad(hyperparams.over_seeds(hyper, env_params, len(numbers)))
-        self.state = self._compile(start, self.hyper_over_seeds, keys)(self.hyper_over_seeds, keys)
-        self.unpad = start.unpad
+        defaults = environments.parameters(plan.method.task.env, None)
+        start = self._place(lambda hyper, key: init(plan.method, hyper, key))
+        self.placed = start
+        hyper = hyperparams.over_seeds(plan.hyper, defaults, len(plan.seeds))
+        self.hyper = start.pad(hyper)  # [padded, ...]
+        if reached is None:
+            keys = start.pad(seed_axis.keys(plan.seeds))
+            state = self._compile(start, self.hyper, keys)(self.hyper, keys)
+            reached = Reached(state, [], 0, 0.0)
+        else:
+            reached = reached._replace(state=start.pad(reached.state))
+        self._reached = reached  # complete chunks; its state is [padded, ...]
 
-    def train(self, num_updates: int, evaluation_games: int, report: Callable | None) -> Result:
-        per_chunk = _chunk_size(num_updates)
-        chunk = self._place(lambda hyper, state: train(self.method, hyper, state, per_chunk))
-        step = self._compile(chunk, self.hyper_over_seeds, self.state)
-        jax.block_until_ready(self.state)
-        done: list[Metrics] = []
-        started = time.perf_counter()
+    @property
+    def reached(self) -> Reached:
+        """How far the run has come."""
+        return self._reached._replace(state=self.placed.unpad(self._reached.state))
+
+    def train(
+        self, checkpoints: Checkpoints | None, checkpoint_seconds: float, report: Callable | None
+    ) -> bool:
+        """The updates that are left; whether they were all done."""
+        plan, before = self.plan, self._reached
+        per_chunk = _chunk_size(plan.num_updates)
+        chunk = self._place(lambda hyper, state: train(plan.method, hyper, state, per_chunk))
+        step = self._compile(chunk, self.hyper, before.state)
+        jax.block_until_ready(before.state)
+        started = saved = time.perf_counter()
         try:
-            while len(done) * per_chunk < num_updates:
-                state, metrics = step(self.hyper_over_seeds, self.state)
-                done.append(jax.device_get(metrics))
-                self.state = state
+            while self._reached.iteration < plan.num_updates:
+                state, metrics = step(self.hyper, self._reached.state)
+                metrics = self.placed.unpad(jax.device_get(metrics))
+                now = time.perf_counter()
+                self._reached = Reached(
+                    state,
+                    [*self._reached.metrics, metrics],
+                    self._reached.iteration + per_chunk,
+                    before.seconds + now - started,
+                )
+                if checkpoints and now - saved >= checkpoint_seconds:
+                    checkpoints.save(self.reached)
+                    saved = now
                 if report is not None:
-                    report(_progress(done, num_updates, time.perf_counter() - started))
+                    report(_progress(self._reached, before, plan.num_updates))
         except KeyboardInterrupt:
-            if not done:
+            if not self._reached.iteration:
                 raise
-        run_seconds = time.perf_counter() - started
-        extra = {"frozen_at": self.state.frozen_at}
-        if evaluation_games:
-            extra["evaluation_return"] = self._evaluate(evaluation_games)
-        metrics = jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *done)
-        metrics, state, extra = self.unpad((metrics, self.state, extra))
-        dataset = results.to_dataset(metrics, self.numbers, extra)
-        dataset.attrs |= {"compile_seconds": self.compile_seconds, "run_seconds": run_seconds}
-        dataset.attrs |= {"environment": self.method.task.env.name, "evaluation_games": evaluation_games}
-        return Result(self.method, self.hyper, state, dataset)
+        return self._reached.iteration == plan.num_updates
 
-    def _evaluate(self, num_games: int) -> jax.Array:
-        placed = self._place(_evaluation(self.method, num_games, deterministic=True, stream=0))
-        arguments = self.hyper_over_seeds, self.state
-        return self._compile(placed, *arguments)(*arguments).returns.mean(axis=1)
+    def result(self, *, evaluate: bool) -> Result:
+        reached = self.reached
+        returns = self._evaluate() if evaluate else None
+        attrs = {"compile_seconds": self.compile_seconds, "run_seconds": reached.seconds}
+        metrics = results.concatenate(reached.metrics)
+        return results.from_plan(self.plan, reached.state, metrics, attrs, returns)
+
+    def _evaluate(self) -> np.ndarray:
+        """Mean greedy return of each seed, [R]."""
+        placed = self._place(_evaluation(self.plan.method, self.plan.evaluation_games, True, stream=0))
+        arguments = self.hyper, self._reached.state
+        played = self._compile(placed, *arguments)(*arguments)
+        return np.asarray(placed.unpad(played.returns)).mean(axis=1)
 
     def _place(self, function: Callable) -> Placed:
-        return Placed(function, len(self.numbers), self.placement)
+        return Placed(function, len(self.plan.seeds), self.plan.placement)
 
     def _compile(self, placed: Placed, *arguments) -> Callable:
         started = time.perf_counter()
@@ -155,14 +235,15 @@ def _chunk_size(num_updates: int) -> int:
     return next(size for size in range(most, 0, -1) if num_updates % size == 0)
 
 
-def _progress(done: list[Metrics], num_updates: int, seconds: float) -> Progress:
-    iteration = sum(m["steps"].sum.shape[1] for m in done)
-    total, count = (float(x[:, -1].sum()) for x in done[-1]["return"])
-    steps = sum(float(m["steps"].sum.sum()) for m in done)
+def _progress(reached: Reached, before: Reached, num_updates: int) -> Progress:
+    newest = reached.metrics[len(before.metrics) :]
+    done, seconds = reached.iteration - before.iteration, reached.seconds - before.seconds
+    total, count = (float(x[:, -1].sum()) for x in newest[-1]["return"])
+    steps = sum(float(m["steps"].sum.sum()) for m in newest)
     return Progress(
-        iteration,
+        reached.iteration,
         num_updates,
         total / count if count else float("nan"),
         steps / seconds,
-        seconds / iteration * (num_updates - iteration),
+        seconds / done * (num_updates - reached.iteration),
     )

@@ -1,6 +1,7 @@
 """The command line: parses, calls the library, prints.
 
     purepg train ENV --estimator NAME [...]    train hundreds of seeds, print a table, save
+    purepg resume RUN                          go on with a run that was cut off
     purepg evaluate RUN [...]                  play fresh games with a saved run's policies
     purepg diagnose ENV [...]                  bias, variance and cost of estimators
     purepg list                                environments, estimators, other methods, baselines, critics
@@ -10,15 +11,17 @@ Bad input is one line on standard error and exit code 2.
 
 import importlib
 import sys
+import warnings
 
 from purepg.errors import InvalidInput
 
-_COMMANDS = {
+_COMMANDS = {  # name → module
     "train": "train",
+    "resume": "resume",
     "evaluate": "evaluate",
     "diagnose": "diagnose",
     "list": "listing",
-}  # name → module
+}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -32,6 +35,7 @@ def main(arguments: list[str] | None = None) -> None:
 
         print(f"purepg {__version__}")
         return
+    warnings.showwarning = _show_warning
     try:
         if arguments[0] not in _COMMANDS:
             from purepg.environments import closest
@@ -45,3 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("purepg: interrupted before anything was computed", file=sys.stderr)
         sys.exit(130)
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+    print(f"purepg: {message}", file=sys.stderr)

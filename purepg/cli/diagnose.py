@@ -39,14 +39,14 @@ def main(arguments: list[str]) -> None:
     parsed = parse(Flags, arguments, "diagnose")
     import jax
 
-    from purepg import defaults, diagnostics, environments, estimators, hyperparams, results
+    from purepg import defaults, diagnostics, environments, estimators, hyperparams, results, run_folder
     from purepg.critics import SharedCritic
     from purepg.task import Games, Task
 
     chosen = {name: estimators.make(name) for name in parsed.estimators}
     if not chosen:
         raise InvalidInput("no estimators given: name at least one that `purepg list` shows")
-    target = results.check_writable(parsed.out) if parsed.out else None
+    target = run_folder.check_writable(parsed.out) if parsed.out else None
     hyper = hyperparams.Hyperparams(discount=parsed.discount)
     hyperparams.check(hyper)
     with_value = False

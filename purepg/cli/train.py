@@ -12,14 +12,14 @@ from purepg.errors import InvalidInput
 
 def main(arguments: list[str]) -> None:
     """Trains a policy on many independent seeds and saves the labelled result."""
-    from purepg import results, seeds
+    from purepg import run_folder, seeds
 
     seeds.use_all_cores()
     parsed, method, hyper = parse_job(arguments, "train")
     from purepg.progress import reporter
     from purepg.runner import run
 
-    target = results.check_writable(parsed.out or _new_run_name(method, parsed.estimator))
+    target = run_folder.check_writable(parsed.out or _new_run_name(method, parsed.estimator))
     started = time.perf_counter()
     last = parsed.first_seed + parsed.seeds
     if parsed.seeds < 1 or parsed.first_seed < 0:
@@ -34,14 +34,19 @@ def main(arguments: list[str]) -> None:
             parsed.updates,
             evaluation_games=parsed.evaluation_games,
             placement=parsed.placement,
+            directory=target,
             report=report,
         )
-    done = result.dataset.sizes["iteration"]
-    if done < parsed.updates:
-        print(f"Interrupted: {done} of {parsed.updates} updates are kept.")
-    saved = result.save(target)
     tables.result(result, parsed.estimator, time.perf_counter() - started)
-    print(f"Saved to {saved}")
+    tell_where(target, result, parsed.updates)
+
+
+def tell_where(folder: Any, result: Any, num_updates: int) -> None:
+    done = result.dataset.sizes["iteration"]
+    if done == num_updates:
+        print(f"Saved to {folder}")
+    else:
+        print(f"Interrupted after {done} of {num_updates} updates: `purepg resume {folder}` goes on")
 
 
 def _new_run_name(method: Any, estimator: str) -> str:
