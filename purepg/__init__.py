@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from purepg import (
         baselines,
+        comparisons,
         critics,
         diagnostics,
         environments,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 _MODULES = (
     "baselines",
+    "comparisons",
     "critics",
     "diagnostics",
     "environments",

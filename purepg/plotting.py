@@ -1,14 +1,216 @@
-"""Figures, by matplotlib's object interface: nothing global is touched, no window is opened."""
+"""Figures, by matplotlib's object interface: nothing global is touched, no window is opened.
 
-from typing import TYPE_CHECKING
+Every function returns a `matplotlib.figure.Figure`; `figure.savefig(path, dpi=150)` writes it. The band around a curve,
+like the bar through a mean, is a 95 % interval over seeds, not their spread. Configurations differ by line style and
+marker as well as by colour, so that a grey print can be read. The legend stands above the axes and hides nothing.
+A seed that failed is counted where the figure shows it; it is never left out in silence.
+"""
 
-from purepg.diagnostics import GradientStatistics
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from purepg import drawing, learning_curve, statistics
+from purepg.errors import InvalidInput
 
 if TYPE_CHECKING:
+    import xarray
     from matplotlib.figure import Figure
 
+    from purepg.diagnostics import GradientStatistics
 
-def variances(statistics: dict[str, GradientStatistics], title: str) -> "Figure":
+_GRID_POINTS = 200
+
+
+def learning_curves(
+    datasets: "Mapping[str, xarray.Dataset]",
+    metric: str = "return",
+    against: Literal["steps", "iteration"] = "steps",
+    *,
+    every_seed: bool = False,
+) -> "Figure":
+    """Mean of a metric over training with its t interval, and every seed behind it if wanted.
+
+    Where no episode ended, a seed keeps its last value; before its first one it is not counted. Against steps, each
+    seed's curve is read at the same numbers of steps, up to the median of what the seeds played; those that played
+    fewer keep their last value (where good policies play longer, stopping at the fewest would hide them all).
+
+    Args:
+      datasets: name → `Result.dataset`.
+      metric: a variable of dims ("seed", "iteration").
+      against: "steps" for environment steps of one seed, "iteration" for updates.
+      every_seed: draw a thin line for each seed too.
+
+    Raises:
+      InvalidInput: nothing to draw, an unknown `against`, or a metric that a dataset does not have.
+    """
+    _check_choice("against", against, ("steps", "iteration"))
+    figure, axes = drawing.new_figure()
+    for i, (name, dataset) in enumerate(_given(datasets)):
+        x, curves = _iteration(dataset), learning_curve.carried(_variable(dataset, metric, name))
+        if against == "steps":
+            x, curves = _over_steps(_steps(dataset), curves)
+        mean = statistics.mean_interval(curves, present=~np.isnan(curves))
+        if every_seed:
+            axes.plot(x, curves.T, color=drawing.color(i), linewidth=0.4, alpha=0.3, zorder=1)
+        drawing.line(axes, i, x, *mean, label=f"{name} ({_seeds(len(curves))})")
+    label = {"steps": "environment steps of a seed", "iteration": "updates"}[against]
+    axes.set(xlabel=label, ylabel=_label(next(iter(datasets.values())), metric))
+    drawing.short_numbers(axes)
+    return drawing.with_legend(figure, axes)
+
+
+def share_solved(
+    datasets: "Mapping[str, xarray.Dataset]",
+    threshold: float,
+    against: Literal["steps", "seconds"] = "steps",
+    *,
+    window: int = 1,
+) -> "Figure":
+    """Share of the seeds that have reached a return, with Wilson's interval.
+
+    Solved is solved: the first time counts, and a seed that never gets there stays in the denominator. With `window`,
+    the mean over so many updates must reach the threshold. Seconds are those on the clock for all seeds together,
+    compilation included: they compare configurations on the same machine with the same number of seeds.
+
+    Raises:
+      InvalidInput: nothing to draw, or an unknown `against`.
+    """
+    _check_choice("against", against, ("steps", "seconds"))
+    figure, axes = drawing.new_figure()
+    for i, (name, dataset) in enumerate(_given(datasets)):
+        curve = _variable(dataset, "return", name)
+        x = _steps(dataset) if against == "steps" else _seconds(dataset)
+        reached = learning_curve.steps_to_threshold(curve, x, threshold, window=window)
+        grid = np.unique(np.concatenate([[0.0, x.max()], reached[np.isfinite(reached)]]))
+        share = (reached[:, None] <= grid).mean(axis=0)
+        low, high = statistics.wilson_interval(share, len(curve))
+        drawing.line(
+            axes, i, grid, share, low, high, label=f"{name} ({_seeds(len(curve))})", drawstyle="steps-post"
+        )
+    label = {"steps": "environment steps of a seed", "seconds": "seconds, all seeds at once"}[against]
+    axes.set(xlabel=label, ylabel=f"share of seeds that reached {threshold:g}", ylim=(-0.02, 1.02))
+    drawing.short_numbers(axes)
+    return drawing.with_legend(figure, axes)
+
+
+def strip(values: Mapping[str, np.ndarray], label: str = "mean return of a seed [reward]") -> "Figure":
+    """Every seed a dot, with the mean and its t interval beside; failed seeds are counted under the name.
+
+    `values` is name → [S], one number a seed.
+    """
+    figure, axes = drawing.new_figure(width=max(4.0, 1.4 + 1.3 * len(values)))
+    ticks = []
+    for i, (name, raw) in enumerate(_given(values)):
+        seeds = statistics.check_seeds(raw)
+        finite = seeds[np.isfinite(seeds)]
+        axes.scatter(
+            i + drawing.sideways(finite), finite, s=9, color=drawing.color(i), alpha=0.6, linewidths=0
+        )
+        mean = statistics.mean_interval(seeds)
+        drawing.bar(axes, i + 0.4, mean)
+        failed = len(seeds) - len(finite)
+        ticks.append(f"{name}\n{_seeds(len(seeds))}" + f"\n{failed} not finite, no mean" * (failed > 0))
+    axes.set_xticks(range(len(ticks)), ticks)
+    axes.set(ylabel=label, xlim=(-0.5, len(ticks) - 0.4))
+    axes.grid(axis="y", alpha=0.3)
+    return figure
+
+
+def profiles(values: Mapping[str, np.ndarray], label: str = "mean return of a seed [reward]") -> "Figure":
+    """Performance profile: share of the seeds at or above each number, with Wilson's interval at each.
+
+    `values` is name → [S]. A curve above another everywhere is better whatever is asked of it.
+    """
+    given = {name: statistics.check_seeds(x) for name, x in _given(values)}
+    finite = np.concatenate([x[np.isfinite(x)] for x in given.values()])
+    if len(finite) == 0:
+        raise InvalidInput("no seed has a finite number: there is nothing to draw")
+    margin = 0.03 * np.ptp(finite) or 1.0
+    thresholds = np.linspace(finite.min() - margin, finite.max() + margin, 400)
+    thresholds = np.unique(np.concatenate([thresholds, finite]))
+    figure, axes = drawing.new_figure()
+    for i, (name, seeds) in enumerate(given.items()):
+        profile = statistics.performance_profile(seeds, thresholds)
+        drawing.line(axes, i, *profile, label=f"{name} ({_seeds(len(seeds))})", drawstyle="steps-pre")
+    axes.set(xlabel=label, ylabel="share of seeds at or above", ylim=(-0.02, 1.02))
+    return drawing.with_legend(figure, axes)
+
+
+def sensitivity(
+    x: np.ndarray, values: np.ndarray, name: str, label: str = "mean return of a seed [reward]"
+) -> "Figure":
+    """Result over a hyper-parameter: every seed a dot, means with t intervals, failed seeds counted on top.
+
+    Args:
+      x: values of the hyper-parameter [C]; spaced by factors over a decade or more, they get a logarithmic axis.
+      values: [C, S].
+      name: of the hyper-parameter.
+      label: of the values.
+
+    Raises:
+      InvalidInput: the shapes do not go together.
+    """
+    x, values = np.asarray(x, np.float64), np.asarray(values, np.float64)
+    if values.ndim != 2 or x.shape != values.shape[:1] or values.size == 0:
+        raise InvalidInput(f"x of shape {x.shape} and values of shape {values.shape}: give [C] and [C, S]")
+    order = np.argsort(x)
+    x, values = x[order], values[order]
+    figure, axes = drawing.new_figure()
+    if drawing.is_logarithmic(x):
+        axes.set_xscale("log")
+    axes.plot(x, values, ".", color="0.6", markersize=4, zorder=1)
+    mean = statistics.mean_interval(values.T)
+    axes.errorbar(
+        x,
+        mean.mean,
+        drawing.half_width(mean),
+        color="black",
+        marker="o",
+        markersize=5,
+        capsize=3,
+        linewidth=1.2,
+    )
+    failed = (~np.isfinite(values)).sum(axis=1)
+    for where, count in zip(x[failed > 0], failed[failed > 0], strict=True):
+        axes.annotate(
+            f"{count} not\nfinite",
+            (where, 1.01),
+            xycoords=("data", "axes fraction"),
+            ha="center",
+            va="bottom",
+            fontsize=8,
+        )
+    axes.set(xlabel=name, ylabel=f"{label}, {_seeds(values.shape[1])}")
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def signal_to_noise(iterations: np.ndarray, snr: Mapping[str, np.ndarray]) -> "Figure":
+    """Gradient signal-to-noise ratio of a batch over training, ‖E ĝ‖ / √(Σ Var ĝ).
+
+    `iterations` [K] are updates done; `snr` is name → [K], or [S, K] for the mean over seeds with its t interval.
+    Below the line at 1, noise is the larger part of a step.
+    """
+    iterations = np.asarray(iterations)
+    figure, axes = drawing.new_figure()
+    for i, (name, given) in enumerate(_given(snr)):
+        ratios = np.asarray(given, np.float64)
+        if ratios.ndim not in (1, 2) or ratios.shape[-1:] != iterations.shape:
+            raise InvalidInput(
+                f"{name!r}: ratios of shape {ratios.shape} at {iterations.shape} iterations: give [K] or [S, K]"
+            )
+        mean = statistics.mean_interval(np.atleast_2d(ratios))
+        label = f"{name} ({_seeds(len(ratios))})" if ratios.ndim == 2 else name
+        drawing.line(axes, i, iterations, *mean, label=label)
+    axes.axhline(1, color="0.4", linewidth=0.8)
+    axes.set(xlabel="updates", ylabel="signal-to-noise ratio of a batch gradient", yscale="log")
+    return drawing.with_legend(figure, axes)
+
+
+def variances(statistics: "dict[str, GradientStatistics]", title: str) -> "Figure":
     """Variance of one game's gradient by estimator, and what a given accuracy costs in environment steps."""
     from matplotlib.figure import Figure
 
@@ -26,3 +228,61 @@ def variances(statistics: dict[str, GradientStatistics], title: str) -> "Figure"
         axes.grid(axis="x", alpha=0.3)
     left.invert_yaxis()
     return figure
+
+
+def _over_steps(steps: np.ndarray, curves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Curves [S, U], known at steps [S, U], at the same steps for all: [K] and [S, K]."""
+    grid = np.linspace(steps[:, 0].min(), np.median(steps[:, -1]), _GRID_POINTS)
+    rows = [
+        np.where(at < 0, np.nan, curve[at])
+        for curve, at in (
+            (curve, np.searchsorted(own, grid, side="right") - 1)
+            for curve, own in zip(curves, steps, strict=True)
+        )
+    ]
+    return grid, np.stack(rows)
+
+
+def _steps(dataset: "xarray.Dataset") -> np.ndarray:
+    """Environment steps so far, [S, U]."""
+    return np.cumsum(_variable(dataset, "steps", "dataset"), axis=1)
+
+
+def _seconds(dataset: "xarray.Dataset") -> np.ndarray:
+    """Seconds on the clock at the end of each update, [U]: every update is taken to be as long."""
+    updates = dataset.sizes["iteration"]
+    share = np.arange(1, updates + 1) / updates
+    return dataset.attrs["compile_seconds"] + dataset.attrs["run_seconds"] * share
+
+
+def _iteration(dataset: "xarray.Dataset") -> np.ndarray:
+    return dataset["iteration"].values
+
+
+def _variable(dataset: "xarray.Dataset", metric: str, name: str) -> np.ndarray:
+    """A variable as floats [S, U]."""
+    known = [str(v) for v in dataset.data_vars if dataset[v].dims == ("seed", "iteration")]
+    if metric not in known:
+        raise InvalidInput(f"{name} has no metric {metric!r} over training; it has: {', '.join(known)}")
+    return dataset[metric].values.astype(np.float64)
+
+
+def _seeds(count: int) -> str:
+    return "1 seed" if count == 1 else f"{count} seeds"
+
+
+def _label(dataset: "xarray.Dataset", metric: str) -> str:
+    attributes = dataset[metric].attrs
+    units = attributes.get("units", "1")
+    return textwrap.fill(attributes.get("long_name", metric) + f" [{units}]" * (units != "1"), 36)
+
+
+def _given(named: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    if not named:
+        raise InvalidInput("nothing to draw: give at least one name")
+    return iter(named.items())
+
+
+def _check_choice(name: str, given: str, known: tuple[str, ...]) -> None:
+    if given not in known:
+        raise InvalidInput(f"{name} = {given!r}: give one of {', '.join(known)}")

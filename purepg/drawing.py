@@ -1,0 +1,96 @@
+"""How the figures look: lines told apart without colour, bands, bars, dots and legends.
+
+Reference for the colours, which the colour-blind tell apart too: Okabe and Ito, Color Universal Design (2008).
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from purepg.statistics import MeanInterval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#000000", "#E69F00")
+_LINES = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 3)))
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+_BAND = 0.18  # opacity
+
+
+def color(i: int) -> str:
+    """Colour of the i-th configuration, the same in every figure."""
+    return _COLORS[i % len(_COLORS)]
+
+
+def new_figure(width: float = 6.4) -> "tuple[Figure, Axes]":
+    """A figure of one panel, `width` in inches."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def line(
+    axes: "Axes", i: int, x: Any, y: Any, low: Any, high: Any, *, label: str, drawstyle: Any = "default"
+) -> None:
+    """The i-th configuration's curve with its band, arrays [K]."""
+    own, few = color(i), len(x) <= 10
+    axes.plot(
+        x,
+        y,
+        color=own,
+        linestyle=_LINES[i % len(_LINES)],
+        linewidth=1.6,
+        marker=_MARKERS[i % len(_MARKERS)],
+        markersize=5,
+        markevery=1 if few else (0.03 + 0.02 * (i % 5), 0.13),
+        drawstyle=drawstyle,
+        label=label,
+    )
+    step = drawstyle.removeprefix("steps-") if drawstyle != "default" else None
+    axes.fill_between(x, low, high, step=step, color=own, alpha=_BAND, linewidth=0)
+
+
+def short_numbers(axes: "Axes") -> None:
+    """0, 200 k, 1.2 M along x, not a power of ten in a corner."""
+    from matplotlib.ticker import EngFormatter
+
+    axes.xaxis.set_major_formatter(EngFormatter())
+
+
+def with_legend(figure: "Figure", axes: "Axes") -> "Figure":
+    """A legend above the axes, with as many columns as its names leave room for."""
+    axes.grid(alpha=0.3)
+    labels = axes.get_legend_handles_labels()[1]
+    columns = max(1, min(len(labels), int(75 / (max(map(len, labels)) + 8))))
+    figure.legend(loc="outside upper center", ncols=columns, frameon=False, handlelength=3.5)
+    return figure
+
+
+def bar(axes: "Axes", x: float, mean: MeanInterval) -> None:
+    """A mean with its interval."""
+    axes.errorbar(x, mean.mean, half_width(mean), color="black", marker="D", markersize=5, capsize=4)
+
+
+def half_width(mean: MeanInterval) -> np.ndarray:
+    """Half the interval's width; 0 where there is none, so that the mean is drawn all the same."""
+    with np.errstate(invalid="ignore"):
+        return np.nan_to_num(mean.high - mean.mean)
+
+
+def sideways(values: np.ndarray) -> np.ndarray:
+    """Sideways places of the dots [S] in (−0.25, 0.25): in turn by rank, so that neighbours stand apart."""
+    golden = (np.sqrt(5) - 1) / 2
+    return (np.argsort(np.argsort(values, kind="stable")) * golden % 1 - 0.5) / 2
+
+
+def is_logarithmic(x: np.ndarray) -> bool:
+    """Whether `x` [C], ascending, spans a decade or more in steps that are evener as factors than as differences."""
+    if (x <= 0).any() or x[-1] < 10 * x[0]:
+        return False
+    ratios, gaps = np.diff(np.log(x)), np.diff(x)
+    return bool(np.ptp(ratios) / ratios.mean() < np.ptp(gaps) / gaps.mean() or len(x) == 2)

@@ -1,0 +1,82 @@
+"""Numbers of a learning curve: by hand, against a loop, refusals."""
+
+import numpy as np
+import pytest
+
+from purepg import learning_curve
+from purepg.errors import InvalidInput
+
+NAN, INF = np.nan, np.inf
+
+
+def test_a_curve_carries_its_last_known_value():
+    curve = np.array([[NAN, 1, NAN, NAN, 4], [NAN, NAN, NAN, NAN, NAN]])
+    np.testing.assert_array_equal(learning_curve.carried(curve)[0], [NAN, 1, 1, 1, 4])
+    assert np.isnan(learning_curve.carried(curve)[1]).all()
+
+
+def test_final_and_best_by_hand():
+    curves = np.array([[0.0, 6, 4, 2], [NAN, 5, NAN, 1], [NAN] * 4])
+    np.testing.assert_array_equal(learning_curve.final(curves, 2), [3, 3, NAN])
+    np.testing.assert_array_equal(learning_curve.best(curves, 2), [5, 5, NAN])
+    np.testing.assert_array_equal(learning_curve.best(curves, 1), [6, 5, NAN])
+    assert learning_curve.final(curves[0], 4) == 3  # a curve alone does too
+
+
+def test_area_by_hand_with_steps_of_all_or_of_each():
+    """10 steps at 1, 30 at 2: 70 / 40. An unknown beginning has the first known value."""
+    curves, steps = np.array([[1.0, 2.0], [NAN, 2.0], [NAN, NAN]]), np.array([10, 40])
+    np.testing.assert_array_equal(learning_curve.area_under_curve(curves, steps), [1.75, 2, NAN])
+    each = np.array([[10, 40], [5, 6], [1, 2]])
+    np.testing.assert_array_equal(learning_curve.area_under_curve(curves, each), [1.75, 2, NAN])
+
+
+def test_area_of_a_constant_is_the_constant():
+    steps = np.random.default_rng(0).integers(1, 50, (7, 20)).cumsum(axis=1)
+    np.testing.assert_allclose(learning_curve.area_under_curve(np.full((7, 20), 3.5), steps), 3.5)
+
+
+def test_steps_to_threshold_by_hand():
+    curves, steps = np.array([[1.0, 5, 0, 5], [0, NAN, 0, 9], [0, 1, 2, 3]]), np.array([10, 20, 30, 40])
+    np.testing.assert_array_equal(learning_curve.steps_to_threshold(curves, steps, 5), [20, 40, INF])
+    np.testing.assert_array_equal(
+        learning_curve.steps_to_threshold(curves, steps, 2.5, window=2), [20, 40, 40]
+    )
+
+
+def test_numbers_of_a_curve_against_a_loop():
+    rng = np.random.default_rng(1)
+    curves = rng.normal(size=(20, 15)).cumsum(axis=1)
+    curves[rng.random(curves.shape) < 0.2] = NAN
+    steps = rng.integers(1, 9, curves.shape).cumsum(axis=1)
+    for curve, own, best, reached in zip(
+        curves,
+        steps,
+        learning_curve.best(curves, 3),
+        learning_curve.steps_to_threshold(curves, steps, 1.0),
+        strict=True,
+    ):
+        filled, value = [], NAN
+        for x in curve:
+            value = value if np.isnan(x) else x
+            filled.append(value)
+        means = [np.mean(filled[i : i + 3]) for i in range(13)]
+        assert best == pytest.approx(np.nanmax(means))
+        assert reached == next((n for n, x in zip(own, filled, strict=True) if x >= 1.0), INF)
+
+
+@pytest.mark.parametrize("last", [0, 5])
+def test_a_window_that_does_not_fit_is_refused(last):
+    with pytest.raises(InvalidInput, match="give 1 to 4"):
+        learning_curve.final(np.ones((2, 4)), last)
+    with pytest.raises(InvalidInput, match="give 1 to 4"):
+        learning_curve.best(np.ones((2, 4)), last)
+
+
+def test_steps_of_each_update_are_refused_where_steps_so_far_are_meant():
+    with pytest.raises(InvalidInput, match="cumsum"):
+        learning_curve.area_under_curve(np.ones((2, 3)), np.array([10, 10, 10]))
+    with pytest.raises(InvalidInput, match="cumsum"):
+        learning_curve.steps_to_threshold(np.ones((2, 3)), np.array([10, 20, 15]), 1)
+    with pytest.raises(InvalidInput, match="shape"):
+        learning_curve.area_under_curve(np.ones((2, 3)), np.array([10, 20]))
