@@ -8,11 +8,15 @@ same parameters) and optimal (the constant of least variance).
 
 1. Variance of one game's gradient, N·Var over independent batches of N = 32 games, all parameters together, at a fresh
    policy and at a half-trained one (10 updates with loo, mean return in the table's title). `moving` and `value` are
-   settled at these parameters first; `mean` is 31/32 of `loo`, in gradient and noise alike.
+   settled at these parameters first; `mean` is 31/32 of `loo`, and its variance the square of that.
 2. Learning with 32 games an update, Adam at 1e-2, 25 updates, without tuning for any of them. Here `moving` and `value`
    lag behind the policy.
 
-RESULTS
+Measured with 20 batches (`--num-batches 20`), fresh and after 10 updates, where the policy returned 471: none 8.6e3
+and 1.6e6, constant 6.9e4 and 3.5e5, mean 6.6e3 and 3.0e3, loo 7.0e3 and 3.2e3, moving 6.5e3 and 3.4e3, value 3.0e3 and
+7.1e3, optimal 4.7e3 and 5.6e3. Without baseline the variance grows with the square of the return. Two seeds
+(`--num-seeds 2`) are too few to rank the learning curves; the default 32 seeds were not run. Run time of that: 3
+minutes on two busy cores.
 """
 
 import pathlib
@@ -28,7 +32,7 @@ import purepg
 from purepg import baselines, diagnostics, seeds, statistics
 
 HYPER = purepg.Hyperparams(1e-2, discount=0.99)
-TASK = purepg.Task("CartPole-v1", purepg.Softmax(purepg.MLP()), purepg.Games(32))
+TASK = purepg.Task(purepg.environment("CartPole-v1"), purepg.Softmax(purepg.MLP()), purepg.Games(32))
 GUESS = 0.5 / (1 - 0.99)
 ESTIMATORS = {
     "none": purepg.ScoreFunction(),

@@ -13,10 +13,12 @@
    undiscounted return, and γ only lowers the variance: with γ^t the rows after some 1/(1 − γ) steps are as good as
    thrown away.
 
-RESULTS
+Measured: the exact ascent is at p = 0.996 after 300 steps with γ^t and J = 1.546 (best 1.550), at p = 0.008 and
+J = 0.704 (worst 0.697) without. CartPole-v1, 32 seeds, greedy return with γ^t and without: 499 and 493 (32 and 31 seeds
+≥ 475) for γ = 0.99, 346 and 383 (5 and 13) for 0.95, 234 and 350 (1 and 14) for 0.9. So at 0.99 it makes no difference
+that can be told, at 0.9 it is 116 in favour of dropping. Run time: 2 minutes on two busy cores.
 """
 
-import dataclasses
 import pathlib
 
 import numpy as np
@@ -26,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 import purepg
-from purepg import exact, seeds, statistics
+from purepg import baselines, exact, seeds, statistics
 
 DELAY, EARLY, LATE, GAMMA = 10, 4.0, 2.0, 0.9
 DISCOUNTS = (0.99, 0.95, 0.9)
@@ -62,10 +64,8 @@ def climb(discount_weighting: bool, num_steps: int) -> np.ndarray:
 
 
 def cart_pole(discount: float, discount_weighting: bool, num_seeds: int) -> purepg.Result:
-    estimator = dataclasses.replace(
-        purepg.estimators.make("reinforce-loo"), discount_weighting=discount_weighting
-    )
-    task = purepg.Task("CartPole-v1", purepg.Softmax(purepg.MLP()), purepg.Games(32))
+    estimator = purepg.ScoreFunction(baseline=baselines.LeaveOneOut(), discount_weighting=discount_weighting)
+    task = purepg.Task(purepg.environment("CartPole-v1"), purepg.Softmax(purepg.MLP()), purepg.Games(32))
     hyper = purepg.Hyperparams(1e-2, discount=discount)
     return purepg.run(purepg.PolicyGradient(task, estimator), hyper, num_seeds, 25)
 

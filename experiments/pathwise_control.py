@@ -13,6 +13,13 @@ Table: greedy mean return of each seed over 100 fresh games.
 Good enough is −200 on Pendulum-v1. CartPoleSwingUp pays the cosine of the pole's angle less small costs; hanging is
 −250 in 250 steps. There the table also has `upright`, the mean cosine over the last 100 steps of fresh greedy games:
 0.95 in all games together counts as swung up and held.
+
+Measured with 32 seeds. Pendulum-v1, mean (worst), seeds ≥ −200: pathwise-short −153 (−188), 32; gae −532 (−801), n-step
+−760, reinforce-loo −1043 and actor-critic −1611, none. Swing-up: pathwise-short 132 (median 136, worst 87), 28 of 32
+held; reinforce-loo 42 with none held; gae, n-step and actor-critic let the cart run away (−8764, −8785, −8868). That is
+with the Pendulum settings, and says that these do not carry over, not that no settings do. Before, 8 seeds of the path
+each: segments of 64 steps × 32 games reached 132 to 149; 64 × 64, half as many updates, 57 to 138. Run time: 4 to 4.5
+minutes for each environment on two busy cores.
 """
 
 import dataclasses
@@ -27,7 +34,7 @@ from rich.console import Console
 from rich.table import Table
 
 import purepg
-from purepg import defaults, environments, estimators, rollout, seeds
+from purepg import defaults, environments, rollout, seeds
 
 STYLES = {
     "pathwise-short": ("-", "black"),
@@ -127,6 +134,8 @@ def main(
         axes.fill_between(steps / 1e6, low, high, color=colour, alpha=0.15, linewidth=0)
     axes.axhline(GOOD[env], color="0.8", linewidth=1, zorder=0)
     axes.set(xlabel="environment steps, millions", ylabel="return of training games", title=env)
+    if swing_up:
+        axes.set_ylim(-400, 160)  # a cart that runs away pays down to −8900
     axes.legend()
     axes.grid(alpha=0.3)
     Console(width=120).print(table)

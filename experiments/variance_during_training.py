@@ -8,7 +8,13 @@ reinforce-optimal (the constant of least variance), each over `num_batches` inde
 N·Var, of one game; signal to noise that of one batch, ‖E ĝ‖ / √(Σ Var ĝ). The last panel has the share of each layer
 (weights and biases together) in the variance of reinforce-loo.
 
-RESULTS
+Measured with 20 batches (`--num-batches 20`): as the return goes from 23 to 498 in 18 updates, the variance without
+baseline grows from 8.6e3 to 2.9e6 and its signal is lost in noise (2.09 to below what 20 batches can tell from 0). That
+of loo rises from 7.0e3 to 3.7e4 (update 4) and falls to 77: games that all last to the limit differ in nothing. Its
+signal to noise goes from 2.6 to 1.0. At update 25 all games have 500 steps and nothing is left to learn from. The share
+of the first layer in the variance of loo grows from 0 % (the last layer starts near 0 and blocks it) to 76 % at update
+18. No point is drawn where the signal cannot be told from 0. The default 400 batches were not run. Run time of
+that: 4.5 minutes on two busy cores.
 """
 
 import pathlib
@@ -25,7 +31,7 @@ import purepg
 from purepg import diagnostics, estimators, seeds
 
 HYPER = purepg.Hyperparams(1e-2, discount=0.99)
-TASK = purepg.Task("CartPole-v1", purepg.Softmax(purepg.MLP()), purepg.Games(32))
+TASK = purepg.Task(purepg.environment("CartPole-v1"), purepg.Softmax(purepg.MLP()), purepg.Games(32))
 SNAPSHOTS = (0, 2, 4, 6, 8, 12, 18, 25)  # updates
 STYLES = {"reinforce": "-o", "reinforce-loo": "--s", "reinforce-optimal": ":^"}
 LAYERS = ("first layer", "second layer", "last layer")
@@ -83,7 +89,9 @@ def main(
     params, returns = snapshots(seed)
     found = [measure(p, num_batches) for p in params]
     shares = np.stack([by_layer(f["reinforce-loo"]) for f in found])
-    table = Table(title=f"CartPole-v1 learned by reinforce-loo, seed {seed}: variance of a game (signal to noise)")
+    table = Table(
+        title=f"CartPole-v1 learned by reinforce-loo, seed {seed}: variance of a game (signal to noise)"
+    )
     for name in ("update", "return", *STYLES, "share of the layers (loo)"):
         table.add_column(name, justify="right")
     for update, played, at, share in zip(SNAPSHOTS, returns, found, shares, strict=True):
@@ -95,20 +103,20 @@ def main(
     for name, style in STYLES.items():
         for panel, values in (
             (axes[0], [at[name].total_variance for at in found]),
-            (axes[1], [at[name].snr for at in found]),
+            (axes[1], [at[name].snr or np.nan for at in found]),
         ):
             panel.plot(SNAPSHOTS, values, style, color="black", mfc="white", label=name)
     bottom = np.zeros(len(SNAPSHOTS))
     for name, share, shade in zip(LAYERS, shares.T, ("0.35", "0.6", "0.85"), strict=True):
         axes[2].bar([str(u) for u in SNAPSHOTS], share, bottom=bottom, color=shade, label=name)
         bottom += share
-    axes[0].set(yscale="log", title="variance of one game's gradient", xlabel="update")
+    axes[0].set(yscale="log", ylim=(10, None), title="variance of one game's gradient", xlabel="update")
     axes[1].set(yscale="log", title="signal to noise of 32 games", xlabel="update")
     axes[2].set(title="variance by layer, reinforce-loo", xlabel="update", ylim=(0, 1))
     for panel in axes[:2]:
         panel.grid(alpha=0.3)
     axes[0].legend()
-    axes[2].legend(loc="lower right")
+    axes[2].legend(loc="lower left")
     Console(width=120).print(table)
     figure.savefig(out, dpi=110)
     print(f"figure: {out}")

@@ -62,6 +62,8 @@ ORDER = (
     "run_folder",
     "results",
     "runner",
+    "studies",
+    "sweeps",
     "progress",
     "reference_methods",
     "defaults",

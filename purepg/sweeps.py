@@ -1,0 +1,160 @@
+"""Configurations that differ in a few fields: a grid, or random draws.
+
+A field is named as it is in the records, from the method down: `learning_rate` and every other field of `Hyperparams`;
+`env.gravity`, a parameter of the environment; `task.collect.num_games`, `estimator.n`, `optimizer.name`, … The first
+two are traced: however many values they take, one program serves all. Those of the method are static: a program each.
+
+Reference: Bergstra and Bengio, Random search for hyper-parameter optimization (2012), for draws instead of grids.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from purepg import environments, hyperparams
+from purepg.errors import InvalidInput
+from purepg.hyperparams import Hyperparams
+from purepg.studies import Config, Study, study
+from purepg.training import Method
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """Draws between two numbers: log-uniform where they are positive and a decade or more apart, else uniform."""
+
+    low: float
+    high: float
+
+    def __post_init__(self):
+        if not self.low < self.high:
+            raise InvalidInput(f"a range from {self.low} to {self.high}: the first must be the smaller one")
+
+    def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        if self.low > 0 and self.high >= 10 * self.low:
+            return np.exp(rng.uniform(np.log(self.low), np.log(self.high), count))
+        return rng.uniform(self.low, self.high, count)
+
+
+Values = Sequence[Any] | Range
+
+
+def sweep(
+    method: Method,
+    hyper: Hyperparams | None = None,
+    over: Mapping[str, Values] | None = None,
+    seeds: int | Sequence[int] = 64,
+    num_updates: int = 100,
+    *,
+    draws: int | None = None,
+    draw_seed: int = 0,
+    **options: Any,
+) -> Study:
+    """Trains `method` on the same seeds with every combination of the values in `over`.
+
+    Args:
+      method: what to train.
+      hyper: the numbers that stay.
+      over: field → its values; with `draws` a value is drawn from them, or from a `Range`.
+      seeds: how many (numbered from 0), or their numbers.
+      num_updates: updates of each replicate.
+      draws: how many combinations are drawn at random; none: all of them.
+      draw_seed: of the drawing.
+      **options: as of `purepg.studies.study`: directory, report, evaluation_games, …
+
+    Raises:
+      InvalidInput: there is no such field, or a range is given without `draws`.
+    """
+    hyper = Hyperparams() if hyper is None else hyper
+    return study(
+        configurations(method, hyper, over or {}, num_updates, draws=draws, draw_seed=draw_seed),
+        seeds,
+        **options,
+    )
+
+
+def configurations(
+    method: Method,
+    hyper: Hyperparams,
+    over: Mapping[str, Values],
+    num_updates: int,
+    *,
+    draws: int | None = None,
+    draw_seed: int = 0,
+) -> list[Config]:
+    """The configurations of a sweep, named by their settings."""
+    found = {}
+    for combination in _combinations(over, draws, draw_seed):
+        settings = dict(zip(over, combination, strict=True))
+        name = ", ".join(f"{field}={_short(value)}" for field, value in settings.items()) or "as given"
+        one_method, one_hyper = method, hyper
+        for field, value in settings.items():
+            one_method, one_hyper = _with(one_method, one_hyper, field, value)
+        found[name] = Config(name, one_method, one_hyper, num_updates, tuple(settings.items()))
+    return list(found.values())
+
+
+def _combinations(over: Mapping[str, Values], draws: int | None, draw_seed: int) -> list[tuple]:
+    if draws is None:
+        ranges = [name for name, values in over.items() if isinstance(values, Range)]
+        if ranges:
+            raise InvalidInput(f"{', '.join(ranges)}: a range is drawn from, say how many draws")
+        return list(itertools.product(*over.values()))  # type: ignore
+    if draws < 1:
+        raise InvalidInput(f"draws = {draws}: give at least 1")
+    rng = np.random.default_rng(draw_seed)
+    columns = []
+    for values in over.values():
+        if isinstance(values, Range):
+            columns.append(values.draw(rng, draws).tolist())
+        else:
+            columns.append([values[i] for i in rng.integers(len(values), size=draws)])
+    return list(zip(*columns, strict=True))
+
+
+def _with(method: Any, hyper: Hyperparams, field: str, value: Any) -> tuple[Any, Hyperparams]:
+    """The method and the numbers with one field changed."""
+    names = [f.name for f in dataclasses.fields(Hyperparams) if f.name != "env"]
+    if field in names:
+        return method, dataclasses.replace(hyper, **{field: value})
+    head, _, rest = field.partition(".")
+    if head == "env" and rest:
+        spec = method.task.env
+        base = hyperparams.with_env_params(spec, {rest: value})
+        env = base if hyper.env is None else dataclasses.replace(hyper.env, **{rest: getattr(base, rest)})
+        return method, dataclasses.replace(hyper, env=env)
+    known = names + ["env." + f.name for f in _env_fields(method)] + _static(method)
+    if field not in known:
+        close = environments.closest(field, known)
+        raise InvalidInput(f"no field {field!r} to sweep{close}; there are {', '.join(known)}")
+    return _replaced(method, field.split("."), value), hyper
+
+
+def _env_fields(method: Method) -> tuple:
+    return dataclasses.fields(environments.parameters(method.task.env, None))
+
+
+def _static(record: Any, prefix: str = "") -> list[str]:
+    """The static fields of a method, as paths."""
+    found = []
+    for field in dataclasses.fields(record):
+        value = getattr(record, field.name)
+        if field.name == "env":
+            continue
+        found.append(prefix + field.name)
+        if dataclasses.is_dataclass(value):
+            found += _static(value, f"{prefix}{field.name}.")
+    return found
+
+
+def _replaced(record: Any, path: list[str], value: Any) -> Any:
+    name, *rest = path
+    if rest:
+        value = _replaced(getattr(record, name), rest, value)
+    return dataclasses.replace(record, **{name: value})
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
