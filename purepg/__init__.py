@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from purepg.q_learning import QLearning
     from purepg.results import Result, load
     from purepg.runner import resume, run
+    from purepg.studies import Config, Study, compare, study
+    from purepg.sweeps import Range, sweep
     from purepg.task import Games, Segments, Task
     from purepg.training import init, train
 
@@ -84,6 +86,12 @@ _HOME = {
     "load": "results",
     "resume": "runner",
     "run": "runner",
+    "Config": "studies",
+    "Study": "studies",
+    "compare": "studies",
+    "study": "studies",
+    "Range": "sweeps",
+    "sweep": "sweeps",
     "Games": "task",
     "Segments": "task",
     "Task": "task",

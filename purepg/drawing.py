@@ -63,10 +63,15 @@ def short_numbers(axes: "Axes") -> None:
 
 
 def with_legend(figure: "Figure", axes: "Axes") -> "Figure":
-    """A legend above the axes, with as many columns as its names leave room for."""
+    """A legend above the axes, with as many columns as its names leave room for; the figure grows with a long one."""
     axes.grid(alpha=0.3)
     labels = axes.get_legend_handles_labels()[1]
     columns = max(1, min(len(labels), int(75 / (max(map(len, labels)) + 8))))
+    rows = -(-len(labels) // columns)
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(
+        width, height + 0.25 * max(rows - 4, 0)
+    )  # a long legend does not press the axes flat
     figure.legend(loc="outside upper center", ncols=columns, frameon=False, handlelength=3.5)
     return figure
 

@@ -101,7 +101,7 @@ def strip(values: Mapping[str, np.ndarray], label: str = "mean return of a seed 
 
     `values` is name → [S], one number a seed.
     """
-    figure, axes = drawing.new_figure(width=max(4.0, 1.4 + 1.3 * len(values)))
+    figure, axes = drawing.new_figure(width=max(4.0, 1.4 + 1.4 * len(values)))
     ticks = []
     for i, (name, raw) in enumerate(_given(values)):
         seeds = statistics.check_seeds(raw)
@@ -112,8 +112,9 @@ def strip(values: Mapping[str, np.ndarray], label: str = "mean return of a seed 
         mean = statistics.mean_interval(seeds)
         drawing.bar(axes, i + 0.4, mean)
         failed = len(seeds) - len(finite)
+        name = "\n".join(textwrap.fill(part, 22) for part in name.split(", "))
         ticks.append(f"{name}\n{_seeds(len(seeds))}" + f"\n{failed} not finite, no mean" * (failed > 0))
-    axes.set_xticks(range(len(ticks)), ticks)
+    axes.set_xticks(range(len(ticks)), ticks, fontsize="small")
     axes.set(ylabel=label, xlim=(-0.5, len(ticks) - 0.4))
     axes.grid(axis="y", alpha=0.3)
     return figure

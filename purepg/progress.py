@@ -11,17 +11,17 @@ _SECONDS_BETWEEN_LINES = 5.0
 
 
 @contextlib.contextmanager
-def reporter() -> Iterator[Callable[[Progress], None]]:
-    """A function to give to `purepg.run` as `report`."""
+def reporter(unit: str = "update") -> Iterator[Callable[[Progress], None]]:
+    """A function to give to `purepg.run` as `report`; `unit` is what it counts."""
     if sys.stderr.isatty():
-        with _bar() as report:
+        with _bar(unit) as report:
             yield report
     else:
-        yield _lines()
+        yield _lines(unit)
 
 
 @contextlib.contextmanager
-def _bar() -> Iterator[Callable[[Progress], None]]:
+def _bar(unit: str) -> Iterator[Callable[[Progress], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
     from rich.progress import Progress as Bar
@@ -38,7 +38,7 @@ def _bar() -> Iterator[Callable[[Progress], None]]:
         def report(progress: Progress) -> None:
             bar.update(
                 task,
-                description="update",
+                description=unit,
                 total=progress.num_updates,
                 completed=progress.iteration,
                 text=_text(progress),
@@ -47,14 +47,14 @@ def _bar() -> Iterator[Callable[[Progress], None]]:
         yield report
 
 
-def _lines() -> Callable[[Progress], None]:
+def _lines(unit: str) -> Callable[[Progress], None]:
     last = [-_SECONDS_BETWEEN_LINES]
 
     def report(progress: Progress) -> None:
         now = time.monotonic()
         if now - last[0] >= _SECONDS_BETWEEN_LINES or progress.iteration == progress.num_updates:
             last[0] = now
-            line = f"update {progress.iteration}/{progress.num_updates}  {_text(progress)}"
+            line = f"{unit} {progress.iteration}/{progress.num_updates}  {_text(progress)}"
             print(line, file=sys.stderr, flush=True)
 
     return report

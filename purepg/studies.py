@@ -59,19 +59,15 @@ class Study:
     parts: tuple[Result, ...]
     places: Mapping[tuple[str, int], Where]  # (configuration's name, seed) → its replicate
 
-    def of(self, name: str) -> "xarray.Dataset":
-        """One configuration as a run's dataset, dims ("seed", "iteration"), with its share of the seconds."""
-        if name not in self.names:
-            raise InvalidInput(f"no configuration {name!r} in this study: it has {', '.join(self.names)}")
-        config = self.configs[self.names.index(name)]
-        one = self.dataset.sel(config=name).isel(iteration=slice(config.num_updates))
-        one.attrs |= {key: float(one[key]) for key in ("run_seconds", "compile_seconds")}
-        return one
-
     @property
     def names(self) -> list[str]:
         """The configurations' names, in order."""
         return [config.name for config in self.configs]
+
+    @property
+    def datasets(self) -> "dict[str, xarray.Dataset]":
+        """Each configuration as a run's dataset."""
+        return split(self.dataset)
 
     def params(self, name: str, seed: int) -> Any:
         """The trained parameters of one replicate."""
@@ -83,6 +79,21 @@ class Study:
         part, index = self.places[name, seed]
         result = self.parts[part]
         return jax.tree.map(lambda x: x[index], result.method.params(result.state.learner))
+
+
+def compare(
+    recipes: Mapping[str, tuple[Method, Hyperparams, int]],
+    seeds: int | Sequence[int] = 64,
+    **options: Any,
+) -> Study:
+    """Trains methods with numbers and lengths of their own on the same seeds.
+
+    Args:
+      recipes: name → (method, numbers, updates), as `purepg.defaults.recipe` makes them.
+      seeds: how many (numbered from 0), or their numbers.
+      **options: as of `study`: directory, report, evaluation_games, …
+    """
+    return study([Config(name, *recipe) for name, recipe in recipes.items()], seeds, **options)
 
 
 def study(
@@ -127,6 +138,17 @@ def study(
     if folder:
         _write(dataset, folder / "dataset.nc")
     return Study(tuple(configs), dataset, tuple(parts.results), places)
+
+
+def split(dataset: "xarray.Dataset") -> "dict[str, xarray.Dataset]":
+    """Each configuration of a study as a run's dataset, dims ("seed", "iteration"), with its share of the seconds."""
+    found = {}
+    for name in dataset["config"].values:
+        one = dataset.sel(config=name)
+        one = one.isel(iteration=slice(int(one["num_updates"])))
+        one.attrs |= {key: float(one[key]) for key in ("run_seconds", "compile_seconds")}
+        found[str(name)] = one
+    return found
 
 
 class _Parts:
@@ -305,6 +327,7 @@ def _assemble(
     dims = ("config", "seed", "iteration")
     variables: dict[str, Any] = {k: (dims[: x.ndim], x, attrs[k]) for k, x in arrays.items()}
     variables |= {k: (("config",), x, {"units": "s"}) for k, x in seconds.items()}
+    variables["num_updates"] = (("config",), [config.num_updates for config in configs])
     coordinates: dict[str, Any] = {
         "config": [config.name for config in configs],
         "seed": list(seeds),
@@ -312,7 +335,7 @@ def _assemble(
     }
     swept = {name for config in configs for name, _ in config.settings}
     for name in sorted(swept):
-        coordinates[name.replace(".", "_")] = (
+        coordinates[name] = (
             "config",
             [dict(config.settings).get(name, np.nan) for config in configs],
         )

@@ -86,14 +86,21 @@ def configurations(
 ) -> list[Config]:
     """The configurations of a sweep, named by their settings."""
     found = {}
+    labels = _labels(list(over))
     for combination in _combinations(over, draws, draw_seed):
-        settings = dict(zip(over, combination, strict=True))
-        name = ", ".join(f"{field}={_short(value)}" for field, value in settings.items()) or "as given"
         one_method, one_hyper = method, hyper
-        for field, value in settings.items():
-            one_method, one_hyper = _with(one_method, one_hyper, field, value)
-        found[name] = Config(name, one_method, one_hyper, num_updates, tuple(settings.items()))
+        for field, value in zip(over, combination, strict=True):
+            one_method, one_hyper = changed(one_method, one_hyper, field, value)
+        settings = tuple(zip(labels, combination, strict=True))
+        name = ", ".join(f"{label}={_short(value)}" for label, value in settings) or "as given"
+        found[name] = Config(name, one_method, one_hyper, num_updates, settings)
     return list(found.values())
+
+
+def _labels(fields: list[str]) -> list[str]:
+    """The fields by their last names, where those tell them apart."""
+    last = [field.rpartition(".")[2] for field in fields]
+    return [field if last.count(short) > 1 else short for field, short in zip(fields, last, strict=True)]
 
 
 def _combinations(over: Mapping[str, Values], draws: int | None, draw_seed: int) -> list[tuple]:
@@ -114,8 +121,12 @@ def _combinations(over: Mapping[str, Values], draws: int | None, draw_seed: int)
     return list(zip(*columns, strict=True))
 
 
-def _with(method: Any, hyper: Hyperparams, field: str, value: Any) -> tuple[Any, Hyperparams]:
-    """The method and the numbers with one field changed."""
+def changed(method: Any, hyper: Hyperparams, field: str, value: Any) -> tuple[Any, Hyperparams]:
+    """The method and the numbers with one field changed, named as in a sweep.
+
+    Raises:
+      InvalidInput: there is no such field.
+    """
     names = [f.name for f in dataclasses.fields(Hyperparams) if f.name != "env"]
     if field in names:
         return method, dataclasses.replace(hyper, **{field: value})

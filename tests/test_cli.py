@@ -241,3 +241,65 @@ def test_other_methods_train_and_are_evaluated_like_estimators(env, name, flags,
         return
     assert purepg_command("diagnose", env, "--run", tmp_path / "run") == 2
     assert "no policy gradient's" in capsys.readouterr().err
+
+
+# Comparisons and sweeps
+
+
+def test_compare_prints_and_saves_what_the_seeds_say(tmp_path, capsys):
+    folder = tmp_path / "compared"
+    words = [
+        "compare", "Bandit", "--estimators", "reinforce", "reinforce-loo", "--seeds", "3", "--updates", "2",
+        "--evaluation-games", "2", "--set", "task.collect.num_games=4", "learning_rate=0.5", "--out", folder,
+    ]  # fmt: skip
+    assert purepg_command(*words) == 0
+    printed = capsys.readouterr()
+    for word in ("reinforce-loo", "middle half", "chance to be better", "3 seeds say little", "Saved to"):
+        assert word in printed.out
+    for name in ("dataset.nc", "summary.csv", "comparisons.csv", "curves.png", "scores.png", "profile.png"):
+        assert (folder / name).stat().st_size > 0
+    assert "update of a seed 12/12" in printed.err
+    result = purepg.load(folder / "parts" / "000")
+    assert result.method.task.collect.num_games == 4
+    assert result.hyper.learning_rate == 0.5
+    assert purepg_command(*words) == 0  # all is there
+    assert "update of a seed" not in capsys.readouterr().err
+    target = tmp_path / "figure.pdf"
+    assert purepg_command("plot", folder, "--figure", "scores", "--score", "final", "--out", target) == 0
+    assert target.stat().st_size > 0
+
+
+def test_sweep_over_traced_and_static_fields(tmp_path, capsys):
+    folder = tmp_path / "swept"
+    code = purepg_command(
+        "sweep", "Bandit", "--estimator", "reinforce", *SMALL, "--over", "learning_rate=1e-3..1e-1",
+        "optimizer.name=adam,sgd", "--draws", "3", "--score", "area", "--out", folder,
+    )  # fmt: skip
+    assert code == 0
+    printed = capsys.readouterr().out
+    assert printed.count("learning_rate=") >= 3
+    assert "mean return over all of training" in printed
+    assert (folder / "sensitivity-learning_rate.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["compare", "Bandit", "--estimators", "reinforse"], "did you mean 'reinforce'"),
+        (["compare", "Bandit", "--estimators", "reinforce", "reinforce"], "each once"),
+        (["compare", "Bandit", "--set", "nothing=1"], "no field 'nothing'"),
+        (["compare", "Bandit", "--score", "highest"], "score"),
+        (["sweep", "Bandit", "--over", "learning_rate"], "name=value"),
+        (["sweep", "Bandit", "--over", "learning_rate=1..2"], "say how many draws"),
+        (["sweep", "Bandit", "--over", "learning_rate=a..b"], "low..high"),
+        (["plot", "nowhere"], "nowhere"),
+        (["plot"], "give"),
+    ],
+)
+def test_bad_studies_are_one_line(tmp_path, capsys, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    assert purepg_command(*arguments) == 2
+    message = capsys.readouterr().err.strip()
+    assert words in message
+    assert len(message.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []

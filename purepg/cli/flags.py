@@ -36,9 +36,24 @@ def parse(record: type, arguments: list[str], command: str, **options: Any) -> A
 def pair(text: str) -> tuple[str, Any]:
     """name=value, the value read as a Python literal where it is one."""
     name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
+    if not equals or not all(part.isidentifier() for part in name.split(".")):
         raise InvalidInput(f"{text!r} is not of the form name=value")
     try:
         return name, ast.literal_eval(value)
     except (ValueError, SyntaxError):
         return name, value.replace("\\n", "\n")
+
+
+def several(values: Any) -> Any:
+    """The values of a swept field as `pair` read them: low..high is a range, commas part a list."""
+    from purepg.sweeps import Range
+
+    if isinstance(values, str):
+        low, dots, high = values.partition("..")
+        if dots:
+            try:
+                return Range(float(low), float(high))
+            except ValueError:
+                raise InvalidInput(f"{values!r} is not of the form low..high with two numbers") from None
+        return tuple(values.split(","))
+    return values if isinstance(values, tuple) else (values,)

@@ -1,6 +1,9 @@
 """What is trained: environment and method from flags, the defaults of every flag from the two names."""
 
 import dataclasses
+import os
+import re
+import time
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -67,6 +70,14 @@ def parse_job(arguments: list[str], command: str, job: type[Job] = Job) -> tuple
     env_params = dict(pair(p) for p in parsed.env_params)
     env = hyperparams.with_env_params(spec, env_params) if env_params else None
     return parsed, _rebuilt(method, (), chosen), hyperparams.Hyperparams(**chosen["hyper",] | {"env": env})
+
+
+def new_folder_name(env: str, what: str) -> str:
+    """A name in runs/ that is not taken."""
+    env = re.sub(r"[^\w.-]+", "-", env)
+    base = os.path.join("runs", f"{env}-{what}-{time.strftime('%Y%m%d-%H%M%S')}")
+    names = (base if i == 0 else f"{base}-{i + 1}" for i in range(1000))
+    return next(name for name in names if not os.path.exists(name))
 
 
 def _with_parts(method: Any, names: Job) -> Any:

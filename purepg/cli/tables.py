@@ -48,7 +48,7 @@ def _print(table: Any) -> None:
     """On a terminal as wide as that is, in a file wide enough for every column."""
     from rich.console import Console
 
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def _summary_rows(values: Any, env_name: str) -> dict[str, str]:
@@ -68,6 +68,74 @@ def _summary_rows(values: Any, env_name: str) -> dict[str, str]:
         "worst": f"{s.worst:.2f}",
         "best": f"{s.best:.2f}",
     }
+
+
+def report(report: Any) -> None:
+    """A line for each configuration, then what the seeds say of the pairs."""
+    from purepg import scores, statistics
+
+    _print(_configurations(report, scores.LABELS[report.score]))
+    if report.pairs:
+        _print(_pairs(report))
+    if words := statistics.caution(min(line.summary.num_seeds for line in report.lines.values())):
+        print(words)
+
+
+def _configurations(report: Any, label: str) -> Any:
+    from rich.table import Table
+
+    table = Table("configuration", title=f"{report.environment}: {label}, one number a seed")
+    solved = any(line.solved for line in report.lines.values())
+    titles = ["seeds", "mean [95 %]", "middle half [95 %]", "median", "90 % of new runs"]
+    titles += ["solved"] * solved + ["diverged", "steps a seed", "seconds"]
+    for title in titles:
+        table.add_column(title, justify="right")
+    for name, line in report.lines.items():
+        s = line.summary
+        cells = [
+            str(s.num_seeds),
+            _with_interval(s.mean, s.low, s.high),
+            _with_interval(s.interquartile_mean, *s.interquartile_mean_interval),
+            f"{s.median:.4g}",
+            _with_interval(None, *s.tolerance),
+        ]
+        cells += [f"{line.solved.share:.0%}"] if line.solved else []
+        cells += [str(s.num_diverged), f"{line.steps:,.0f}", f"{line.seconds:.1f}"]
+        table.add_row(name, *cells)
+    return table
+
+
+_MANY = 15  # pairs; of more, those with the best are shown
+
+
+def _pairs(report: Any) -> Any:
+    from rich.table import Table
+
+    pairs, title = report.pairs, "the first against the second; p values with Holm's correction"
+    if len(pairs) > _MANY:
+        best = max(report.lines, key=lambda name: report.lines[name].summary.interquartile_mean)
+        pairs = [pair for pair in pairs if best in (pair.first, pair.second)]
+        title += f" over all {len(report.pairs)} pairs; shown are those with {best}"
+    table = Table("first", "second", title=title)
+    for column in ("difference [95 %]", "chance to be better [95 %]", "p", "effect size", "seeds to see it"):
+        table.add_column(column, justify="right")
+    for c in pairs:
+        table.add_row(
+            c.first,
+            c.second,
+            _with_interval(c.difference, c.low, c.high),
+            _with_interval(c.improvement, c.improvement_low, c.improvement_high, ".2f"),
+            f"{c.adjusted_p_value:.2g}",
+            f"{c.effect_size:.2f}",
+            f"{c.seeds_needed:.0f}",
+        )
+    return table
+
+
+def _with_interval(value: float | None, low: float, high: float, form: str = ".4g") -> str:
+    first = "" if value is None else f"{value:{form}}"
+    interval = "" if math.isnan(low) else f"[{low:{form}}, {high:{form}}]"
+    return f"{first} {interval}".strip()
 
 
 def gradient_statistics(statistics: dict[str, Any], env_name: str) -> None:

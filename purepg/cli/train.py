@@ -1,12 +1,10 @@
 """`purepg train`: many seeds of one method."""
 
-import os
-import re
 import time
 from typing import Any
 
 from purepg.cli import tables
-from purepg.cli.job import parse_job
+from purepg.cli.job import new_folder_name, parse_job
 from purepg.errors import InvalidInput
 
 
@@ -19,7 +17,7 @@ def main(arguments: list[str]) -> None:
     from purepg.progress import reporter
     from purepg.runner import run
 
-    target = run_folder.check_writable(parsed.out or _new_run_name(method, parsed.estimator))
+    target = run_folder.check_writable(parsed.out or new_folder_name(method.task.env.name, parsed.estimator))
     started = time.perf_counter()
     last = parsed.first_seed + parsed.seeds
     if parsed.seeds < 1 or parsed.first_seed < 0:
@@ -47,11 +45,3 @@ def tell_where(folder: Any, result: Any, num_updates: int) -> None:
         print(f"Saved to {folder}")
     else:
         print(f"Interrupted after {done} of {num_updates} updates: `purepg resume {folder}` goes on")
-
-
-def _new_run_name(method: Any, estimator: str) -> str:
-    env = re.sub(r"[^\w.-]+", "-", method.task.env.name)
-    stamp = f"{time.strftime('%Y%m%d-%H%M%S')}"
-    base = os.path.join("runs", f"{env}-{estimator}-{stamp}")
-    names = (base if i == 0 else f"{base}-{i + 1}" for i in range(1000))
-    return next(name for name in names if not os.path.exists(name))

@@ -1,0 +1,47 @@
+"""`purepg compare`: several estimators or other methods on the same seeds, and which is better."""
+
+import dataclasses
+
+import tyro
+
+from purepg.cli import study
+from purepg.cli.flags import pair, parse
+from purepg.errors import InvalidInput
+
+
+@dataclasses.dataclass(frozen=True)
+class Flags(study.Flags):
+    env: tyro.conf.Positional[str] = "CartPole-v1"
+    """Environment: an id that `purepg list` shows, or module:Class."""
+    estimators: tuple[str, ...] = ("reinforce", "reinforce-loo", "actor-critic")
+    """Estimators and other methods to compare: names that `purepg list` shows, each with its own defaults."""
+    set: tuple[str, ...] = ()
+    """Fields that differ from the defaults in all of them, as field=value: discount=0.9, task.collect.num_games=32."""
+    updates: int | None = None
+    """Updates of each seed; none: each method's own number."""
+    env_arguments: tuple[str, ...] = ()
+    """Arguments of the environment's constructor, as name=value."""
+    env_params: tuple[str, ...] = ()
+    """Parameters of the environment that differ from its defaults, as name=value."""
+
+
+def main(arguments: list[str]) -> None:
+    """Trains several methods on the same seeds; prints which is better and how sure that is."""
+    from purepg import seeds
+
+    seeds.use_all_cores()
+    parsed = parse(Flags, arguments, "compare")
+    from purepg import defaults, environments, sweeps
+    from purepg.studies import Config
+
+    if len(set(parsed.estimators)) < max(len(parsed.estimators), 1):
+        raise InvalidInput(f"estimators = {' '.join(parsed.estimators)}: name at least one, each once")
+    spec = environments.environment(parsed.env, **dict(pair(p) for p in parsed.env_arguments))
+    changes = dict(pair(p) for p in parsed.set) | {f"env.{k}": v for k, v in map(pair, parsed.env_params)}
+    configs = []
+    for name in parsed.estimators:
+        method, hyper, num_updates = defaults.recipe(spec, name, num_updates=parsed.updates)
+        for field, value in changes.items():
+            method, hyper = sweeps.changed(method, hyper, field, value)
+        configs.append(Config(name, method, hyper, num_updates))
+    study.carry_out(configs, parsed, spec.name, "compare")

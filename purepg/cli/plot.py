@@ -1,0 +1,46 @@
+"""`purepg plot`: figures of saved runs and studies."""
+
+import dataclasses
+from typing import Literal
+
+import tyro
+
+from purepg.cli.flags import parse
+from purepg.errors import InvalidInput
+
+
+@dataclasses.dataclass(frozen=True)
+class Flags:
+    runs: tyro.conf.Positional[tuple[str, ...]]
+    """Folders of runs, comparisons and sweeps."""
+    figure: Literal["curves", "scores", "profile", "solved", "solved-seconds", "sensitivity"] = "curves"
+    """Learning curves, every seed's score, its distribution, share solved over steps or seconds, or a score over a
+    swept field."""
+    metric: str = "return"
+    """Metric of the learning curves: return, length, gradient_norm, entropy, …"""
+    every_seed: bool = False
+    """A thin line for each seed behind the learning curves."""
+    score: Literal["greedy", "final", "best", "area", "speed"] = "greedy"
+    """One number a seed, as of `purepg compare`."""
+    threshold: float | None = None
+    """Return that counts as solved; none: the environment's own."""
+    over: str | None = None
+    """Swept field of a sensitivity; none: the only one."""
+    out: str = "figure.png"
+    """File to write; its ending chooses the format (png, pdf, svg)."""
+
+
+def main(arguments: list[str]) -> None:
+    """Draws a figure of saved runs."""
+    parsed = parse(Flags, arguments, "plot")
+    from purepg import report
+
+    if not parsed.runs:
+        raise InvalidInput("no runs given: name the folder of at least one")
+    options = report.Options(parsed.score, parsed.metric, parsed.every_seed, parsed.threshold, parsed.over)
+    figure = report.figure(parsed.figure, report.read(parsed.runs), options)
+    try:
+        figure.savefig(parsed.out, dpi=150)
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"cannot write {parsed.out}: {error}") from error
+    print(f"Saved to {parsed.out}")

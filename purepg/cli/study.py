@@ -1,0 +1,71 @@
+"""What `compare` and `sweep` share: train the configurations, print tables, write data and figures."""
+
+import dataclasses
+import pathlib
+import sys
+import time
+from typing import Any, Literal
+
+from purepg.cli import tables
+from purepg.cli.job import new_folder_name
+
+
+@dataclasses.dataclass(frozen=True)
+class Flags:
+    seeds: int = 64
+    """Seeds of each configuration, the same for all, numbered from first_seed."""
+    first_seed: int = 0
+    """Number of the first seed."""
+    evaluation_games: int = 100
+    """Fresh games of the final greedy evaluation of each seed; 0 for none."""
+    score: Literal["greedy", "final", "best", "area", "speed"] = "greedy"
+    """What is compared, one number a seed: greedy games after training, the end of training, its best tenth, the mean
+    over all of it, or minus the steps until solved."""
+    placement: Literal["auto", "one-after-another", "side-by-side"] = "auto"
+    """Where the seed axis goes on a device."""
+    out: str | None = None
+    """Folder; one that is there already is gone on with: only what is missing is trained. Default: a new one in
+    runs/."""
+
+
+def carry_out(configs: list[Any], parsed: Any, env_name: str, command: str) -> None:
+    """Trains what is missing, then says what all of it says."""
+    from purepg import report as reports
+    from purepg import studies
+    from purepg.errors import InvalidInput
+    from purepg.progress import reporter
+
+    if parsed.seeds < 1 or parsed.first_seed < 0:
+        raise InvalidInput(
+            f"seeds = {parsed.seeds}, first_seed = {parsed.first_seed}: give seeds >= 1, first_seed >= 0"
+        )
+    folder = pathlib.Path(parsed.out or new_folder_name(env_name, command))
+    started = time.perf_counter()
+    try:
+        with reporter("update of a seed") as report:
+            study = studies.study(
+                configs,
+                range(parsed.first_seed, parsed.first_seed + parsed.seeds),
+                evaluation_games=parsed.evaluation_games,
+                placement=parsed.placement,
+                directory=folder,
+                report=report,
+            )
+    except KeyboardInterrupt:
+        print(
+            f"purepg: interrupted; the same command with --out {folder} goes on where it was", file=sys.stderr
+        )
+        sys.exit(130)
+    score = parsed.score
+    if score == "greedy" and not parsed.evaluation_games:
+        score = "final"
+    found = reports.report(study.datasets, score)
+    tables.report(found)
+    reports.write_tables(found, folder)
+    figures = reports.standard_figures(study.datasets, score)
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png", dpi=150)
+    print(f"{time.perf_counter() - started:.1f} s in all")
+    print(
+        f"Saved to {folder}: dataset.nc, summary.csv, comparisons.csv, {', '.join(f'{name}.png' for name in figures)}"
+    )

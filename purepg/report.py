@@ -1,0 +1,206 @@
+"""What several configurations say, from their runs' datasets: a summary of each, comparisons, tables, figures."""
+
+import contextlib
+import csv
+import os
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from purepg import comparisons, environments, plotting, results, scores, statistics, studies
+from purepg.comparisons import Comparison
+from purepg.errors import InvalidInput
+from purepg.statistics import Share, Summary
+
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.figure import Figure
+
+Datasets = Mapping[str, "xarray.Dataset"]
+
+
+class Line(NamedTuple):
+    """One configuration."""
+
+    summary: Summary
+    solved: Share | None  # by the score, where the environment has a number that counts as solved
+    steps: float  # environment steps of a seed, mean
+    seconds: float  # of training, its share where it ran together with others
+
+
+class Report(NamedTuple):
+    """Every configuration, and every pair of them."""
+
+    score: str  # one of `purepg.scores.LABELS`
+    environment: str
+    values: dict[str, np.ndarray]  # name → [S]
+    lines: dict[str, Line]
+    pairs: list[Comparison]
+
+
+def read(folders: Sequence[str | os.PathLike]) -> "dict[str, xarray.Dataset]":
+    """The datasets of saved runs and studies, by configuration; where a name is there twice, the folder is put before.
+
+    Raises:
+      InvalidInput: a folder holds neither, or the environments differ.
+    """
+    import xarray
+
+    found: dict[str, xarray.Dataset] = {}
+    for folder in map(pathlib.Path, folders):
+        if (folder / "parts").is_dir() and (folder / "dataset.nc").exists():
+            with xarray.open_dataset(folder / "dataset.nc", engine="h5netcdf") as opened:
+                datasets = studies.split(opened.load())
+        else:
+            datasets = {folder.name: results.load(folder).dataset}
+        for name, dataset in datasets.items():
+            name = f"{folder}: {name}" if name in found else name
+            found[name] = dataset
+    played = sorted({str(dataset.attrs["environment"]) for dataset in found.values()})
+    if len(played) != 1:
+        raise InvalidInput(f"runs on {', '.join(played) or 'nothing'}: give runs on one environment")
+    return found
+
+
+def report(datasets: Datasets, score: str = "greedy") -> Report:
+    """What the seeds say.
+
+    Raises:
+      InvalidInput: the score is unknown, or a dataset has nothing for it.
+    """
+    values = {name: scores.score(dataset, score) for name, dataset in datasets.items()}
+    numbers = {name: dataset["seed"].values for name, dataset in datasets.items()}
+    environment = str(next(iter(datasets.values())).attrs["environment"])
+    threshold = None if score == "speed" else environments.SOLVED_AT.get(environment)
+    lines = {
+        name: Line(
+            statistics.summarize(values[name], frozen_at=dataset["frozen_at"].values),
+            None if threshold is None else statistics.share_solved(values[name], threshold),
+            float(dataset["steps"].sum("iteration").mean()),
+            float(dataset.attrs["run_seconds"]),
+        )
+        for name, dataset in datasets.items()
+    }
+    return Report(score, environment, values, lines, comparisons.compare_all(values, numbers))
+
+
+def write_tables(given: Report, folder: pathlib.Path) -> None:
+    """summary.csv, a line a configuration, and comparisons.csv, a line a pair."""
+    rows = [
+        {"configuration": name, "score": given.score}
+        | _flat(line.summary._asdict())
+        | ({} if line.solved is None else _flat({"solved": line.solved}))
+        | {"steps": line.steps, "seconds": line.seconds}
+        for name, line in given.lines.items()
+    ]
+    _write_csv(rows, folder / "summary.csv")
+    _write_csv([pair._asdict() for pair in given.pairs], folder / "comparisons.csv")
+
+
+class Options(NamedTuple):
+    """What figures leave open."""
+
+    score: str = "greedy"  # of each seed, where the figure is about one number a seed
+    metric: str = "return"  # of learning curves
+    every_seed: bool = False  # behind learning curves
+    threshold: float | None = None  # the return that counts as solved; none: the environment's own
+    over: str | None = None  # the swept field of a sensitivity; none: the only one that there is
+
+
+def figure(kind: str, datasets: Datasets, options: Options) -> "Figure":
+    """One of `FIGURES`, of datasets by configuration.
+
+    Raises:
+      InvalidInput: the figure is unknown, or cannot be drawn of these runs.
+    """
+    return environments.look_up("figure", kind, FIGURES)(datasets, options)
+
+
+def standard_figures(datasets: Datasets, score: str = "greedy") -> "dict[str, Figure]":
+    """Those that can be drawn of these runs, by their names."""
+    wanted = {kind: (kind, Options(score)) for kind in FIGURES if kind != "sensitivity"}
+    for field, values in _settings(datasets).items():
+        if _is_numeric(values):
+            wanted[f"sensitivity-{field}"] = "sensitivity", Options(score, over=field)
+    found = {}
+    for name, (kind, options) in wanted.items():
+        with contextlib.suppress(InvalidInput):  # what these runs have nothing for
+            found[name] = figure(kind, datasets, options)
+    return found
+
+
+def _sensitivity(datasets: Datasets, options: Options) -> "Figure":
+    settings = _settings(datasets)
+    over = options.over or (next(iter(settings)) if len(settings) == 1 else None)
+    if over not in settings:
+        known = ", ".join(settings) or "nothing"
+        raise InvalidInput(f"these runs were swept over {known}: name one of it, not {over!r}")
+    if not _is_numeric(settings[over]):
+        raise InvalidInput(f"{over} has values that are no numbers: compare them by the figure scores")
+    at: dict[float, list[np.ndarray]] = {}
+    for value, seeds in zip(settings[over], _scores(datasets, options).values(), strict=True):
+        at.setdefault(float(value), []).append(seeds)
+    counts = {sum(map(len, group)) for group in at.values()}
+    if len(counts) > 1:
+        raise InvalidInput(
+            f"values of {over} have {sorted(counts)} seeds: a sensitivity needs as many for each"
+        )
+    values = np.stack([np.concatenate(group) for group in at.values()])
+    return plotting.sensitivity(np.array(list(at)), values, over, scores.LABELS[options.score])
+
+
+def _solved(datasets: Datasets, options: Options, against: Any) -> "Figure":
+    name = str(next(iter(datasets.values())).attrs["environment"])
+    threshold = scores.solved_at(name, options.threshold)
+    length = min(dataset.sizes["iteration"] for dataset in datasets.values())
+    return plotting.share_solved(datasets, threshold, against, window=max(1, length // 10))
+
+
+def _scores(datasets: Datasets, options: Options) -> dict[str, np.ndarray]:
+    return {name: scores.score(d, options.score, options.threshold) for name, d in datasets.items()}
+
+
+FIGURES: dict[str, Callable[[Datasets, Options], "Figure"]] = {
+    "curves": lambda d, o: plotting.learning_curves(d, o.metric, every_seed=o.every_seed),
+    "scores": lambda d, o: plotting.strip(_scores(d, o), scores.LABELS[o.score]),
+    "profile": lambda d, o: plotting.profiles(_scores(d, o), scores.LABELS[o.score]),
+    "solved": lambda d, o: _solved(d, o, "steps"),
+    "solved-seconds": lambda d, o: _solved(d, o, "seconds"),
+    "sensitivity": _sensitivity,
+}
+
+
+def _settings(datasets: Datasets) -> dict[str, list]:
+    """The fields that a sweep changed, with their value in each configuration."""
+    first = next(iter(datasets.values()))
+    fields = [str(c) for c in first.coords if str(c) not in ("config", "seed", "iteration")]
+    shared = [field for field in fields if all(field in dataset.coords for dataset in datasets.values())]
+    return {field: [dataset.coords[field].item() for dataset in datasets.values()] for field in shared}
+
+
+def _is_numeric(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, int | float) for value in values) and len(set(values)) > 1
+
+
+def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested records as columns of their own."""
+    found = {}
+    for name, value in fields.items():
+        if hasattr(value, "_asdict"):
+            found |= {f"{name}_{key}": x for key, x in value._asdict().items()}
+        elif name == "quantiles":
+            found |= {f"quantile_{q:g}": x for q, x in zip(statistics.QUANTILES, value, strict=True)}
+        else:
+            found[name] = value
+    return found
+
+
+def _write_csv(rows: list[dict[str, Any]], target: pathlib.Path) -> None:
+    if not rows:
+        return
+    with open(target, "w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
