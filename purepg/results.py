@@ -32,6 +32,7 @@ _UNITS = {
     "search_std": ("mean standard deviation of the search", "1"),
     "skipped": ("update left out because it was not finite", "1"),
     "evaluation_return": ("mean undiscounted return over fresh games after training", "reward"),
+    "greedy_return": ("mean undiscounted return over fresh greedy games", "reward"),
     "frozen_at": ("update at which the seed was given up, -1 for never", "iteration"),
 }
 
@@ -79,7 +80,13 @@ class Result:
         attrs = self.dataset.attrs
         length = self.dataset.sizes["iteration"]
         plan = Plan(
-            self.method, self.hyper, self.seeds, length, attrs["evaluation_games"], attrs["placement"]
+            self.method,
+            self.hyper,
+            self.seeds,
+            length,
+            attrs["evaluation_games"],
+            attrs["placement"],
+            attrs["evaluate_every"],
         )
         run_folder.write(directory, plan, self.dataset, self.state)
         return pathlib.Path(directory)
@@ -122,7 +129,8 @@ def from_plan(
         extra["evaluation_return"] = evaluation_return
     dataset = to_dataset(metrics, plan.seeds, extra)
     dataset.attrs |= {"compile_seconds": 0.0, "environment": plan.method.task.env.name}
-    dataset.attrs |= {"evaluation_games": plan.evaluation_games, "placement": plan.placement} | attrs
+    names = "evaluation_games", "evaluate_every", "placement"
+    dataset.attrs |= {name: getattr(plan, name) for name in names} | attrs
     return Result(plan.method, plan.hyper, state, dataset)
 
 

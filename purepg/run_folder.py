@@ -29,7 +29,7 @@ from purepg.training import Method, TrainState, init
 if TYPE_CHECKING:
     import xarray
 
-FORMAT = 2
+FORMAT = 3
 
 
 class Plan(NamedTuple):
@@ -41,6 +41,7 @@ class Plan(NamedTuple):
     num_updates: int
     evaluation_games: int
     placement: str
+    evaluate_every: int = 0  # updates between two evaluations during training; 0 for none
 
 
 def check_writable(directory: str | os.PathLike) -> pathlib.Path:
@@ -132,7 +133,9 @@ def read_plan(directory: str | os.PathLike) -> Plan:
     with _damage_named(folder):
         method = configuration.decode(config["method"])
         hyper = hyperparams.decode(config["hyper"], method.task.env)
-        numbers = (config[name] for name in ("num_updates", "evaluation_games", "placement"))
+        numbers = (
+            config[name] for name in ("num_updates", "evaluation_games", "placement", "evaluate_every")
+        )
         return Plan(method, hyper, np.asarray(config["seeds"]), *numbers)
 
 
@@ -170,6 +173,7 @@ def _write_plan(folder: pathlib.Path, plan: Plan) -> None:
         "num_updates": plan.num_updates,
         "evaluation_games": plan.evaluation_games,
         "placement": plan.placement,
+        "evaluate_every": plan.evaluate_every,
     }
     (folder / "config.json").write_text(json.dumps(config, indent=1))
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from purepg import environments, hyperparams, results, run_folder
@@ -15,6 +16,7 @@ from purepg.checkpoint import Checkpoints, Reached
 from purepg.errors import InvalidInput
 from purepg.evaluation import Evaluation, evaluate
 from purepg.hyperparams import Hyperparams
+from purepg.metrics import Average, Metrics
 from purepg.results import Result
 from purepg.run_folder import Plan
 from purepg.seeds import Placed
@@ -40,6 +42,7 @@ def run(
     num_updates: int = 100,
     *,
     evaluation_games: int = 100,
+    evaluate_every: int = 0,
     placement: str = "auto",
     directory: str | os.PathLike | None = None,
     checkpoint_seconds: float = 60.0,
@@ -53,7 +56,9 @@ def run(
       seeds: how many (numbered from 0), or their numbers. A seed's result depends on its number alone. Where `hyper`
         has arrays, a seed may be there several times.
       num_updates: updates of each seed.
-      evaluation_games: games of the final evaluation of each seed; 0 for none.
+      evaluation_games: games of an evaluation of each seed; 0 for none.
+      evaluate_every: updates between two evaluations during training, a divisor of `num_updates`; 0: only at the end.
+        They are the metric "greedy_return", draw from keys of their own and leave the training as it is.
       placement: where the seed axis goes; by default what suits the backend.
       directory: a new folder to save the run in, with checkpoints from which `purepg.resume` goes on; none: the run is
         in memory alone.
@@ -78,7 +83,12 @@ def run(
             f"{len(numbers)} seeds, {num_updates} updates, {evaluation_games} evaluation games: "
             "give at least 1 seed, 1 update and 0 games"
         )
-    plan = Plan(method, hyper, numbers, num_updates, evaluation_games, placement)
+    if evaluate_every and (evaluate_every < 0 or num_updates % evaluate_every or not evaluation_games):
+        raise InvalidInput(
+            f"evaluate_every = {evaluate_every} with {num_updates} updates and {evaluation_games} evaluation games: "
+            "give a divisor of the updates and at least 1 game"
+        )
+    plan = Plan(method, hyper, numbers, num_updates, evaluation_games, placement, evaluate_every)
     folder = None if directory is None else run_folder.create(directory, plan)
     return _carry_out(plan, folder, checkpoint_seconds, report)
 
@@ -169,8 +179,8 @@ class _Run:
     ) -> bool:
         """The updates that are left; whether they were all done."""
         plan, before = self.plan, self._reached
-        per_chunk = _chunk_size(plan.num_updates)
-        chunk = self._place(lambda hyper, state: train(plan.method, hyper, state, per_chunk))
+        per_chunk = _chunk_size(plan.num_updates, plan.evaluate_every or 1)
+        chunk = self._place(_training(plan, per_chunk))
         step = self._compile(chunk, self.hyper, before.state)
         jax.block_until_ready(before.state)
         started = saved = time.perf_counter()
@@ -219,6 +229,28 @@ class _Run:
         return compiled
 
 
+def _training(plan: Plan, num_updates: int) -> Callable:
+    """Some updates as a function of one seed's numbers and state, with the evaluations among them."""
+    if not plan.evaluate_every:
+        return lambda hyper, state: train(plan.method, hyper, state, num_updates)
+
+    def stretch(hyper: Hyperparams, state: TrainState) -> tuple[TrainState, Metrics]:
+        state, numbers = train(plan.method, hyper, state, plan.evaluate_every)
+        key = jax.random.fold_in(jax.random.fold_in(state.key, _EVALUATION_STREAM + 1), state.iteration)
+        params = plan.method.params(state.learner)
+        played = evaluate(plan.method, hyper, params, key, plan.evaluation_games)
+        at_the_end = jnp.arange(plan.evaluate_every) == plan.evaluate_every - 1
+        value = Average(jnp.where(at_the_end, played.returns.mean(), 0.0), at_the_end.astype(jnp.float32))
+        return state, numbers | {"greedy_return": value}
+
+    def stretches(hyper: Hyperparams, state: TrainState) -> tuple[TrainState, Metrics]:
+        count = num_updates // plan.evaluate_every
+        state, numbers = jax.lax.scan(lambda state, _: stretch(hyper, state), state, length=count)
+        return state, jax.tree.map(lambda x: x.reshape(num_updates), numbers)
+
+    return stretches
+
+
 def _evaluation(method: Method, num_games: int, deterministic: bool, stream: int) -> Callable:
     """Evaluation as a function of one seed's numbers and state."""
 
@@ -229,10 +261,11 @@ def _evaluation(method: Method, num_games: int, deterministic: bool, stream: int
     return play
 
 
-def _chunk_size(num_updates: int) -> int:
+def _chunk_size(num_updates: int, multiple_of: int) -> int:
     """Updates between two looks at the clock: a divisor, so that one program serves all; about 20 looks a run."""
-    most = max(1, min(num_updates // 20, 50))
-    return next(size for size in range(most, 0, -1) if num_updates % size == 0)
+    most = max(multiple_of, min(num_updates // 20, 50))
+    sizes = range(most - most % multiple_of, 0, -multiple_of)
+    return next(size for size in sizes if num_updates % size == 0)
 
 
 def _progress(reached: Reached, before: Reached, num_updates: int) -> Progress:

@@ -101,6 +101,7 @@ def study(
     seeds: int | Sequence[int] = 64,
     *,
     evaluation_games: int = 100,
+    evaluate_every: int = 0,
     placement: str = "auto",
     directory: str | os.PathLike | None = None,
     checkpoint_seconds: float = 60.0,
@@ -111,7 +112,8 @@ def study(
     Args:
       configs: what to train, each by a name of its own.
       seeds: how many (numbered from 0), or their numbers.
-      evaluation_games: games of the final greedy evaluation of each replicate; 0 for none.
+      evaluation_games: games of a greedy evaluation of each replicate; 0 for none.
+      evaluate_every: updates between two evaluations during training; 0: only at the end.
       placement: where the replicates' axis goes.
       directory: a new folder, or that of a study to go on with; none: in memory alone.
       checkpoint_seconds: time between two checkpoints at least.
@@ -130,7 +132,7 @@ def study(
     for config in configs:
         hyperparams.check(config.hyper)
     folder = None if directory is None else _open(pathlib.Path(directory))
-    parts = _Parts(folder, placement, checkpoint_seconds, evaluation_games)
+    parts = _Parts(folder, placement, checkpoint_seconds, (evaluation_games, evaluate_every))
     wanted = {(c.name, s): parts.key(c, s) for c in configs for s in numbers}
     parts.carry_out(configs, numbers, wanted, report)
     places = {pair: parts.places[key] for pair, key in wanted.items()}
@@ -155,17 +157,21 @@ class _Parts:
     """The runs of a study: those that are there, and those that are still to be made."""
 
     def __init__(
-        self, folder: pathlib.Path | None, placement: str, checkpoint_seconds: float, evaluation_games: int
+        self,
+        folder: pathlib.Path | None,
+        placement: str,
+        checkpoint_seconds: float,
+        evaluations: tuple[int, int],
     ):
         self.folder, self.placement, self.checkpoint_seconds = folder, placement, checkpoint_seconds
-        self.evaluation_games = evaluation_games
+        self.evaluations = evaluations  # games, every so many updates
         self.results: list[Result] = []
         self.places: dict[Any, Where] = {}
 
     def key(self, config: Config, seed: int) -> Any:
         """What a replicate is."""
         hyper = _rows(config.method, config.hyper, 1)
-        return config.method, config.num_updates, self.evaluation_games, hyper[0], seed
+        return config.method, config.num_updates, self.evaluations, hyper[0], seed
 
     def carry_out(
         self,
@@ -182,7 +188,7 @@ class _Parts:
             if not run_folder.is_finished(path):
                 clock.expect(plan)
         known = {key for _, plan in plans for key in _keys(plan)}
-        missing = list(_missing(configs, seeds, wanted, known, self.placement, self.evaluation_games))
+        missing = list(_missing(configs, seeds, wanted, known, self.placement, self.evaluations))
         for plan in missing:
             clock.expect(plan)
         for path, plan in plans:
@@ -196,6 +202,7 @@ class _Parts:
                     plan.seeds,
                     plan.num_updates,
                     evaluation_games=plan.evaluation_games,
+                    evaluate_every=plan.evaluate_every,
                     placement=plan.placement,
                     directory=self.folder and self.folder / "parts" / f"{i:03}",
                     checkpoint_seconds=self.checkpoint_seconds,
@@ -217,7 +224,7 @@ def _missing(
     wanted: dict[tuple[str, int], Any],
     known: set,
     placement: str,
-    evaluation_games: int,
+    evaluations: tuple[int, int],
 ) -> Iterator[Plan]:
     """Runs for the replicates that are not there: one for all that share method and length."""
     groups: dict[Any, dict[Any, tuple[Config, int]]] = {}
@@ -231,7 +238,7 @@ def _missing(
         pairs = list(replicates.values())
         hyper = jax.tree.map(_column, *(config.hyper for config, _ in pairs))
         numbers = np.array([seed for _, seed in pairs])
-        yield Plan(method, hyper, numbers, num_updates, evaluation_games, placement)
+        yield Plan(method, hyper, numbers, num_updates, evaluations[0], placement, evaluations[1])
 
 
 def _column(*numbers: Any) -> Any:
@@ -256,7 +263,7 @@ def _rows(method: Method, hyper: Hyperparams, num_replicates: int) -> list[tuple
 def _keys(plan: Plan) -> list[Any]:
     """What each replicate of a run is."""
     rows = _rows(plan.method, plan.hyper, len(plan.seeds))
-    fixed = plan.method, plan.num_updates, plan.evaluation_games
+    fixed = plan.method, plan.num_updates, (plan.evaluation_games, plan.evaluate_every)
     return [(*fixed, row, int(seed)) for row, seed in zip(rows, plan.seeds, strict=True)]
 
 

@@ -40,6 +40,21 @@ def test_run_is_train_over_the_seeds(result):
     np.testing.assert_allclose(result.dataset["return"].sel(seed=1), expected, rtol=1e-5)
 
 
+def test_evaluation_during_training_is_seen_and_leaves_the_training_alone(result):
+    run = purepg.run(METHOD, HYPER, seeds=3, num_updates=4, evaluation_games=20, evaluate_every=2)
+    np.testing.assert_array_equal(run.dataset["return"], result.dataset["return"])
+    jax.tree.map(np.testing.assert_array_equal, run.params(1), result.params(1))
+    np.testing.assert_array_equal(run.dataset["greedy_return_count"], [[0, 1, 0, 1]] * 3)
+    seen = run.dataset["greedy_return"].values
+    assert np.isnan(seen[:, [0, 2]]).all()
+    state, _ = purepg.train(METHOD, HYPER, purepg.init(METHOD, HYPER, jax.random.key(1)), 2)
+    own = jax.random.fold_in(jax.random.fold_in(state.key, runner._EVALUATION_STREAM + 1), 2)
+    played = purepg.evaluate(METHOD, HYPER, METHOD.params(state.learner), own, 20)
+    np.testing.assert_allclose(
+        run.dataset["greedy_return"].sel(seed=1, iteration=2), played.returns.mean(), rtol=1e-5
+    )
+
+
 def test_seeds_may_be_given_by_number(result):
     other = purepg.run(METHOD, HYPER, seeds=[2, 7], num_updates=4, evaluation_games=0)
     np.testing.assert_array_equal(other.params(2)["table"], result.params(2)["table"])
@@ -157,10 +172,14 @@ def test_progress_is_reported_and_ctrl_c_keeps_what_was_done():
 
 
 @pytest.mark.parametrize(
-    ("num_updates", "size"), [(1, 1), (25, 1), (100, 5), (97, 1), (1000, 50), (5000, 50), (66, 3)]
+    ("num_updates", "multiple_of", "size"),
+    [
+        *((1, 1, 1), (25, 1, 1), (100, 1, 5), (97, 1, 1), (1000, 1, 50), (5000, 1, 50), (66, 1, 3)),
+        *((100, 10, 10), (1000, 10, 50), (1000, 20, 40), (300, 4, 12), (9, 9, 9)),
+    ],
 )
-def test_chunks_divide_the_run(num_updates, size):
-    assert runner._chunk_size(num_updates) == size
+def test_chunks_divide_the_run(num_updates, multiple_of, size):
+    assert runner._chunk_size(num_updates, multiple_of) == size
 
 
 @pytest.mark.parametrize(
@@ -173,6 +192,8 @@ def test_chunks_divide_the_run(num_updates, size):
         ({"hyper": purepg.Hyperparams(discount=float("nan"))}, "discount = nan"),
         ({"hyper": purepg.Hyperparams(learning_rate=-1.0)}, "learning_rate = -1"),
         ({"placement": "sideways"}, "placement"),
+        ({"num_updates": 10, "evaluate_every": 3}, "give a divisor"),
+        ({"evaluate_every": 1, "evaluation_games": 0}, "at least 1 game"),
     ],
 )
 def test_bad_input_is_refused(arguments, message):

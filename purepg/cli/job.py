@@ -36,6 +36,8 @@ class Job:
     """Updates of each seed."""
     evaluation_games: int = 100
     """Fresh games of the final greedy evaluation of each seed; 0 for none."""
+    evaluate_every: int = 0
+    """Updates between two evaluations during training (metric greedy_return); 0: only at the end."""
     placement: Literal["auto", "one-after-another", "side-by-side"] = "auto"
     """Where the seed axis goes on a device."""
     out: str | None = None

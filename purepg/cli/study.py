@@ -18,6 +18,8 @@ class Flags:
     """Number of the first seed."""
     evaluation_games: int = 100
     """Fresh games of the final greedy evaluation of each seed; 0 for none."""
+    evaluate_every: int = 0
+    """Updates between two evaluations during training (metric greedy_return); 0: only at the end."""
     score: Literal["greedy", "final", "best", "area", "speed"] = "greedy"
     """What is compared, one number a seed: greedy games after training, the end of training, its best tenth, the mean
     over all of it, or minus the steps until solved."""
@@ -47,6 +49,7 @@ def carry_out(configs: list[Any], parsed: Any, env_name: str, command: str) -> N
                 configs,
                 range(parsed.first_seed, parsed.first_seed + parsed.seeds),
                 evaluation_games=parsed.evaluation_games,
+                evaluate_every=parsed.evaluate_every,
                 placement=parsed.placement,
                 directory=folder,
                 report=report,

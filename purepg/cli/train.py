@@ -31,6 +31,7 @@ def main(arguments: list[str]) -> None:
             range(parsed.first_seed, last),
             parsed.updates,
             evaluation_games=parsed.evaluation_games,
+            evaluate_every=parsed.evaluate_every,
             placement=parsed.placement,
             directory=target,
             report=report,

@@ -1,0 +1,106 @@
+"""What 256 seeds say of the lecture's claims on baselines and critics, and how many seeds would have said it.
+
+    python experiments/lecture_claims.py [--num-seeds 256] [--out lecture_claims]
+
+CartPole-v1 and Acrobot-v1; reinforce (reward-to-go), reinforce-loo, reinforce-value (V learned beside the policy),
+actor-critic (one-step TD) and gae, each with the defaults of `purepg train` for CartPole, for Acrobot with the lengths
+below. Two scores of each seed: greedy return after training, and the mean return over all steps played. The claims:
+
+1. A baseline speeds REINFORCE up: reinforce-loo and reinforce-value beat reinforce.
+2. A critic that bootstraps beats one that is a baseline alone: actor-critic and gae beat reinforce-value.
+3. λ < 1 over several steps beats the one-step target: gae beats actor-critic.
+
+For each pair: is the difference real (paired t test over 256 seeds, Holm's correction over the pairs of a table), how
+large is it (Hedges' g), and from how many seeds on would four of five experiments have seen it. That number is given
+twice: from g by the power of the t test, and measured, as the share of 1000 draws of n of the 256 seeds a side in which
+Welch's test finds it at 5 %.
+"""
+
+import pathlib
+
+import numpy as np
+import scipy.stats
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+import purepg
+from purepg import defaults, report, seeds, sweeps
+from purepg.cli import tables
+from purepg.progress import reporter
+
+ESTIMATORS = ("reinforce", "reinforce-loo", "reinforce-value", "actor-critic", "gae")
+UPDATES = {
+    "CartPole-v1": {},
+    "Acrobot-v1": dict.fromkeys(ESTIMATORS[:3], 60) | dict.fromkeys(ESTIMATORS[3:], 300),
+}
+GAMES = {"CartPole-v1": None, "Acrobot-v1": 16}  # of an update of whole games; none: the default
+COUNTS = (3, 5, 7, 10, 14, 20, 28, 40, 56, 80, 112, 160)
+
+
+def recipe(env: str, name: str):
+    """The default, with the lengths of this experiment."""
+    method, hyper, num_updates = defaults.recipe(env, name, num_updates=UPDATES[env].get(name))
+    if GAMES[env] and isinstance(method.task.collect, purepg.Games):
+        method, hyper = sweeps.changed(method, hyper, "task.collect.num_games", GAMES[env])
+    return method, hyper, num_updates
+
+
+def seeds_seen(first: np.ndarray, second: np.ndarray, draws: int = 1000) -> int | None:
+    """The fewest of `COUNTS` with which Welch's test finds a difference in 80 % of the draws; none: not among them."""
+    rng = np.random.default_rng(0)
+    for count in COUNTS:
+        if count > len(first) // 2:
+            return None
+        a, b = (rng.permuted(np.tile(x, (draws, 1)), axis=1)[:, :count] for x in (first, second))
+        with np.errstate(invalid="ignore", divide="ignore"):  # draws without any spread find nothing
+            p_values = scipy.stats.ttest_ind(a, b, axis=1, equal_var=False)[1]
+        if np.mean(p_values < 0.05) >= 0.8:
+            return count
+    return None
+
+
+def show(found: report.Report) -> None:
+    tables.report(found)
+    table = Table(
+        "first", "second", title=f"{found.environment}: seeds a side to see the difference four times in five"
+    )
+    for column in ("effect size", "by its power", "measured"):
+        table.add_column(column, justify="right")
+    for pair in found.pairs:
+        seen = seeds_seen(found.values[pair.first], found.values[pair.second])
+        table.add_row(
+            pair.first,
+            pair.second,
+            f"{pair.effect_size:.2f}",
+            f"{pair.seeds_needed:.0f}",
+            str(seen or "more"),
+        )
+    Console(width=120).print(table)
+
+
+def main(num_seeds: int = 256, out: pathlib.Path = pathlib.Path("lecture_claims")) -> None:
+    """Trains what is missing in the folder, then compares.
+
+    Args:
+      num_seeds: of each estimator on each environment.
+      out: folder; gone on with if it is there.
+    """
+    seeds.use_all_cores()
+    for env in UPDATES:
+        folder = out / env
+        with reporter("update of a seed") as progress:
+            study = purepg.compare(
+                {name: recipe(env, name) for name in ESTIMATORS}, num_seeds, directory=folder, report=progress
+            )
+        for score in ("area", "greedy"):
+            found = report.report(study.datasets, score)
+            show(found)
+            report.write_tables(found, folder)
+        for name, figure in report.standard_figures(study.datasets).items():
+            figure.savefig(folder / f"{name}.png", dpi=150)
+        print(f"data and figures: {folder}")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
