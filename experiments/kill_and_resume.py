@@ -18,6 +18,7 @@ import tempfile
 import time
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import tyro
 
@@ -30,8 +31,9 @@ UPDATES = 60
 def train(folder: pathlib.Path, estimator: str) -> purepg.Result:
     purepg.seeds.use_all_cores()
     recipe = defaults.recipe("CartPole-v1", estimator, num_updates=UPDATES)
-    options = {"seeds": 5, "num_updates": UPDATES, "evaluation_games": 10}
-    return purepg.run(recipe.method, recipe.hyper, **options, directory=folder, checkpoint_seconds=0.0)
+    return purepg.run(
+        recipe.method, recipe.hyper, 5, UPDATES, evaluation_games=10, directory=folder, checkpoint_seconds=0.0
+    )
 
 
 def in_a_process(folder: pathlib.Path, estimator: str) -> subprocess.Popen:
@@ -40,7 +42,7 @@ def in_a_process(folder: pathlib.Path, estimator: str) -> subprocess.Popen:
 
 def same(one: purepg.Result, other: purepg.Result) -> bool:
     def numbers(x):
-        is_key = jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key)
+        is_key = jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
         return np.asarray(jax.random.key_data(x) if is_key else x)
 
     leaves = zip(jax.tree.leaves(one.state), jax.tree.leaves(other.state), strict=True)

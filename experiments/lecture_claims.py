@@ -17,6 +17,7 @@ Welch's test finds it at 5 %.
 """
 
 import pathlib
+import warnings
 
 import numpy as np
 import scipy.stats
@@ -53,8 +54,8 @@ def seeds_seen(first: np.ndarray, second: np.ndarray, draws: int = 1000) -> int 
         if count > len(first) // 2:
             return None
         a, b = (rng.permuted(np.tile(x, (draws, 1)), axis=1)[:, :count] for x in (first, second))
-        with np.errstate(invalid="ignore", divide="ignore"):  # draws without any spread find nothing
-            p_values = scipy.stats.ttest_ind(a, b, axis=1, equal_var=False)[1]
+        with warnings.catch_warnings(action="ignore"):  # draws without any spread, which find nothing
+            p_values = np.asarray(scipy.stats.ttest_ind(a, b, axis=1, equal_var=False)[1])
         if np.mean(p_values < 0.05) >= 0.8:
             return count
     return None

@@ -155,11 +155,13 @@ def read_final(folder: pathlib.Path, plan: Plan) -> tuple["xarray.Dataset", Trai
 
 
 def template(plan: Plan) -> Any:
-    """Shapes and types of the state of all seeds."""
+    """Shapes and types of the state of all seeds, on one device: the one that reads may have fewer than wrote."""
     defaults = environments.parameters(plan.method.task.env, None)
     hyper = hyperparams.over_seeds(plan.hyper, defaults, len(plan.seeds))
     keys = seed_axis.keys(plan.seeds)
-    return jax.eval_shape(jax.vmap(lambda hyper, key: init(plan.method, hyper, key)), hyper, keys)
+    like = jax.eval_shape(jax.vmap(lambda hyper, key: init(plan.method, hyper, key)), hyper, keys)
+    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), like)
 
 
 def _write_plan(folder: pathlib.Path, plan: Plan) -> None:

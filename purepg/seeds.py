@@ -69,6 +69,9 @@ class Placed:
             on_one_device, mesh=mesh, in_specs=_OVER_SEEDS, out_specs=_OVER_SEEDS, check_vma=False
         )
         self._jitted = jax.jit(mapped)
+        # LLVM's first level: on CPU a fifth or more of the compile time less, and the programs run as fast.
+        on_cpu = devices[0].platform == "cpu"
+        self._compiler_options: Any = {"xla_backend_optimization_level": 1} if on_cpu else {}
 
     def pad(self, tree: Any) -> Any:
         """`[S, ...]` → `[padded, ...]`, on the devices."""
@@ -85,7 +88,7 @@ class Placed:
 
     def compile(self, *arguments: Any) -> Callable:
         """The compiled function for arguments of these shapes."""
-        return self._jitted.lower(*arguments).compile()
+        return self._jitted.lower(*arguments).compile(self._compiler_options)
 
 
 def _num_cores() -> int:

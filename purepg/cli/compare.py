@@ -4,7 +4,7 @@ import dataclasses
 
 import tyro
 
-from purepg.cli import study
+from purepg.cli import machine, study
 from purepg.cli.flags import pair, parse
 from purepg.errors import InvalidInput
 
@@ -27,9 +27,7 @@ class Flags(study.Flags):
 
 def main(arguments: list[str]) -> None:
     """Trains several methods on the same seeds; prints which is better and how sure that is."""
-    from purepg import seeds
-
-    seeds.use_all_cores()
+    machine.start()
     parsed = parse(Flags, arguments, "compare")
     from purepg import defaults, environments, sweeps
     from purepg.studies import Config

@@ -4,7 +4,7 @@ import dataclasses
 
 import tyro
 
-from purepg.cli import tables
+from purepg.cli import machine, tables
 from purepg.cli.flags import parse
 from purepg.errors import InvalidInput
 
@@ -33,9 +33,7 @@ class Flags:
 
 def main(arguments: list[str]) -> None:
     """Measures estimators of the gradient at the same parameters."""
-    from purepg import seeds
-
-    seeds.use_all_cores()
+    machine.start()
     parsed = parse(Flags, arguments, "diagnose")
     import jax
 

@@ -40,6 +40,8 @@ class Job:
     """Updates between two evaluations during training (metric greedy_return); 0: only at the end."""
     placement: Literal["auto", "one-after-another", "side-by-side"] = "auto"
     """Where the seed axis goes on a device."""
+    tensorboard: bool = False
+    """A live log for TensorBoard in the run's folder, beside progress.csv."""
     out: str | None = None
     """Folder for the run, which must not exist; default: a new one in runs/."""
 

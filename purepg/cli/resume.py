@@ -5,7 +5,7 @@ import time
 
 import tyro
 
-from purepg.cli import tables
+from purepg.cli import machine, tables
 from purepg.cli.flags import parse
 from purepg.cli.train import tell_where
 
@@ -18,15 +18,15 @@ class Flags:
 
 def main(arguments: list[str]) -> None:
     """Goes on with a run that was cut off, to the bit what it would have been; of a finished one prints the table."""
-    from purepg import run_folder, runner, seeds
+    machine.start()
+    from purepg import run_folder, runner
 
-    seeds.use_all_cores()
     parsed = parse(Flags, arguments, "resume")
-    from purepg.progress import reporter
+    from purepg.cli.reporting import reporting
 
     plan = run_folder.read_plan(parsed.run)
     started = time.perf_counter()
-    with reporter() as report:
+    with reporting(parsed.run) as report:
         result = runner.resume(parsed.run, report=report)
     tables.result(result, parsed.run, time.perf_counter() - started)
     tell_where(parsed.run, result, plan.num_updates)

@@ -34,8 +34,8 @@ def carry_out(configs: list[Any], parsed: Any, env_name: str, command: str) -> N
     """Trains what is missing, then says what all of it says."""
     from purepg import report as reports
     from purepg import studies
+    from purepg.cli.reporting import reporting
     from purepg.errors import InvalidInput
-    from purepg.progress import reporter
 
     if parsed.seeds < 1 or parsed.first_seed < 0:
         raise InvalidInput(
@@ -44,7 +44,7 @@ def carry_out(configs: list[Any], parsed: Any, env_name: str, command: str) -> N
     folder = pathlib.Path(parsed.out or new_folder_name(env_name, command))
     started = time.perf_counter()
     try:
-        with reporter("update of a seed") as report:
+        with reporting(folder, unit="update of a seed") as report:
             study = studies.study(
                 configs,
                 range(parsed.first_seed, parsed.first_seed + parsed.seeds),

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from purepg.cli import study
+from purepg.cli import machine, study
 from purepg.cli.flags import pair, several
 from purepg.cli.job import Job, parse_job
 
@@ -19,9 +19,7 @@ class Sweep(study.Flags, Job):
 
 def main(arguments: list[str]) -> None:
     """Trains every combination of some values, or random draws, on the same seeds."""
-    from purepg import seeds
-
-    seeds.use_all_cores()
+    machine.start()
     parsed, method, hyper = parse_job(arguments, "sweep", Sweep)
     from purepg import sweeps
 

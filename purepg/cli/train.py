@@ -3,18 +3,18 @@
 import time
 from typing import Any
 
-from purepg.cli import tables
+from purepg.cli import machine, tables
 from purepg.cli.job import new_folder_name, parse_job
 from purepg.errors import InvalidInput
 
 
 def main(arguments: list[str]) -> None:
     """Trains a policy on many independent seeds and saves the labelled result."""
-    from purepg import run_folder, seeds
+    machine.start()
+    from purepg import run_folder
 
-    seeds.use_all_cores()
     parsed, method, hyper = parse_job(arguments, "train")
-    from purepg.progress import reporter
+    from purepg.cli.reporting import reporting
     from purepg.runner import run
 
     target = run_folder.check_writable(parsed.out or new_folder_name(method.task.env.name, parsed.estimator))
@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> None:
         raise InvalidInput(
             f"seeds = {parsed.seeds}, first_seed = {parsed.first_seed}: give seeds >= 1, first_seed >= 0"
         )
-    with reporter() as report:
+    with reporting(target, tensorboard=parsed.tensorboard) as report:
         result = run(
             method,
             hyper,

@@ -1,0 +1,62 @@
+"""purepg: `gae` over segments with a critic of its own, as `purepg.run` drives it."""
+
+import dataclasses
+
+import jax
+import numpy as np
+from measuring import EVALUATION_GAMES, Learner, Work, answer, seconds_of
+
+import purepg
+from purepg import critics, environments, estimators, evaluation, hyperparams, seeds
+
+DIFFERS = (
+    "seeds spread over the cores, one after another on each, 256 rows differentiated at a time; resets only where "
+    "games end; values go on behind a time limit; starts staggered, the policy's last layer scaled by 0.01; two Adams; "
+    "metrics and a check for finite numbers"
+)
+
+
+def build(work: Work) -> Learner:
+    seeds.use_all_cores()
+    network = purepg.MLP(work.hidden, "tanh")
+    critic = critics.OwnCritic(dataclasses.replace(network, output_scale=1.0))
+    estimator = dataclasses.replace(estimators.make("gae"), critic=critic)  # pyright: ignore
+    task = purepg.Task(
+        environments.environment(work.env), purepg.Softmax(network), purepg.Segments(work.games, work.steps)
+    )
+    method = purepg.PolicyGradient(task, estimator)
+    numbers = purepg.Hyperparams(
+        learning_rate=work.learning_rate,
+        critic_learning_rate=work.learning_rate,
+        discount=work.discount,
+        trace_decay=work.trace_decay,
+        entropy_coefficient=work.entropy_coefficient,
+    )
+    start = seeds.Placed(lambda hyper, key: purepg.init(method, hyper, key), work.seeds)
+    chunk = seeds.Placed(lambda hyper, state: purepg.train(method, hyper, state, work.turn), work.seeds)
+
+    def play(hyper, state):
+        key = jax.random.fold_in(state.key, state.iteration)
+        params = method.params(state.learner)
+        return evaluation.evaluate(method, hyper, params, key, EVALUATION_GAMES).returns.mean()
+
+    played = seeds.Placed(play, work.seeds)
+    hyper = start.pad(hyperparams.over_seeds(numbers, environments.parameters(task.env, None), work.seeds))
+    keys = start.pad(seeds.keys(work.seed + np.arange(work.seeds)))
+    begin, init_seconds = seconds_of(lambda: start.compile(hyper, keys))
+    state = jax.block_until_ready(begin(hyper, keys))
+    update, train_seconds = seconds_of(lambda: chunk.compile(hyper, state))
+    look = played.compile(hyper, state)
+
+    def train():
+        nonlocal state
+        state, metrics = jax.block_until_ready(update(hyper, state))
+        jax.device_get(metrics)
+
+    return Learner(
+        train, init_seconds + train_seconds, lambda: np.asarray(played.unpad(look(hyper, state))).tolist()
+    )
+
+
+if __name__ == "__main__":
+    answer(build, ("purepg", "jax", "gymnax"), DIFFERS)
