@@ -25,8 +25,8 @@ class _Row(NamedTuple):
     schedule: Literal["constant", "linear"] = "constant"
 
 
-def _games(num_games, learning_rate, discount, num_updates, **hyper) -> _Row:
-    return _Row(Games(num_games), Hyperparams(learning_rate, discount, **hyper), num_updates)
+def _games(num_games, learning_rate, discount, num_updates, schedule="constant", **hyper) -> _Row:
+    return _Row(Games(num_games), Hyperparams(learning_rate, discount, **hyper), num_updates, schedule)
 
 
 # Whole games, by environment: with a baseline, and without one, where smaller and more steps are needed.
@@ -38,6 +38,13 @@ _GAMES = {
     "GridWorld": (_games(32, 0.1, 0.99, 100), _games(32, 0.1, 0.99, 200)),
 }
 _GAMES_OTHERWISE = (_games(64, 1e-2, 0.99, 100), _games(64, 3e-3, 0.99, 200))
+# V shares the policy's network here: unscaled returns of hundreds would drown the policy's part of the gradient.
+_GAMES_WITH_VALUE = {
+    "CartPole-v1": _games(32, 1e-2, 0.99, 40, "linear", value_coefficient=1.0, reward_scale=0.01),
+    "Acrobot-v1": _games(
+        64, 1e-2, 0.99, 100, "linear", entropy_coefficient=3e-3, value_coefficient=1.0, reward_scale=0.01
+    ),
+}
 _WITHOUT_BASELINE = ("reinforce", "reinforce-total")
 _PATHWISE = _games(64, 3e-3, 0.99, 200, max_gradient_norm=1.0)
 
@@ -69,6 +76,16 @@ _SEGMENTS = {
         learning_rate=3e-3,
         trace_decay=0.9,
         entropy_coefficient=0.01,
+        max_gradient_norm=2.0,
+        reward_scale=0.02,
+    ),
+    ("Acrobot-v1", "actor-critic"): _segments(
+        64,
+        16,
+        1000,
+        learning_rate=5e-4,
+        entropy_coefficient=0.01,
+        value_coefficient=1.0,
         max_gradient_norm=2.0,
         reward_scale=0.02,
     ),
@@ -151,6 +168,8 @@ def recipe(
 def _in_games(env: str, estimator: str) -> _Row:
     if estimator == "pathwise":
         return _PATHWISE
+    if estimator == "reinforce-value" and env in _GAMES_WITH_VALUE:
+        return _GAMES_WITH_VALUE[env]
     return _GAMES.get(env, _GAMES_OTHERWISE)[estimator in _WITHOUT_BASELINE]
 
 
