@@ -18,14 +18,17 @@ from purepg.reference_methods import Recipe
 from purepg.task import Games, Segments, Task
 
 
+Schedule = Literal["constant", "linear"]
+
+
 class _Row(NamedTuple):
     collect: Games | Segments
     hyper: Hyperparams
     num_updates: int
-    schedule: Literal["constant", "linear"] = "constant"
+    schedule: Schedule = "constant"
 
 
-def _games(num_games, learning_rate, discount, num_updates, schedule="constant", **hyper) -> _Row:
+def _games(num_games, learning_rate, discount, num_updates, schedule: Schedule = "constant", **hyper) -> _Row:
     return _Row(Games(num_games), Hyperparams(learning_rate, discount, **hyper), num_updates, schedule)
 
 
