@@ -4,8 +4,8 @@
 
 CartPole-v1 and Acrobot-v1; reinforce (reward-to-go), reinforce-loo, reinforce-value (V learned beside the policy),
 actor-critic (one-step TD) and gae, each with the defaults of `purepg train`; on Acrobot the first three play 16 games
-an update, 100 updates. Two scores of each seed: greedy return after training, and the mean return over all steps played.
-The claims:
+an update, 100 updates. Two scores of each seed: greedy return after training, and the mean return over all steps
+played. The claims:
 
 1. A baseline speeds REINFORCE up: reinforce-loo and reinforce-value beat reinforce.
 2. A critic that bootstraps beats one that is a baseline alone: actor-critic and gae beat reinforce-value.

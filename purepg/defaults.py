@@ -17,7 +17,6 @@ from purepg.policy_gradient import Optimizer, PolicyGradient
 from purepg.reference_methods import Recipe
 from purepg.task import Games, Segments, Task
 
-
 Schedule = Literal["constant", "linear"]
 
 

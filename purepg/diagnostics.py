@@ -37,6 +37,7 @@ from purepg.networks import MLP, Params
 from purepg.policies import Gaussian, Softmax
 from purepg.seeds import Placed
 from purepg.task import Games, Segments, Task
+from purepg.training import init, train
 
 if TYPE_CHECKING:
     import xarray
@@ -160,6 +161,56 @@ def compare(
             reference=reference,
         )
     return statistics
+
+
+def signal_to_noise_over_training(
+    method: Any,
+    hyper: Hyperparams,
+    key: jax.Array,
+    num_updates: int,
+    *,
+    num_points: int = 8,
+    num_batches: int = 200,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Signal-to-noise ratio of an update's gradient along a run, which is trained anew: a run is what its key makes it.
+
+    Args:
+      method: a `PolicyGradient`.
+      hyper: of the run, scalars.
+      key: of the run.
+      num_updates: of the run.
+      num_points: where to measure, evenly from 0 updates on.
+      num_batches: independent batches at each point.
+
+    Returns:
+      Updates done [K] and the ratios ‖E ĝ‖ / √(Σ Var ĝ) [K] of one batch; 0 where noise hides the signal.
+
+    Raises:
+      InvalidInput: the method estimates no gradient.
+    """
+    if not hasattr(method, "estimator"):
+        raise InvalidInput(
+            f"{type(method).__name__} estimates no gradient of J: take the run of a policy gradient"
+        )
+    gap = max(1, num_updates // num_points)
+    advance = jax.jit(lambda state: train(method, hyper, state, gap)[0])
+    state, ratios = jax.jit(lambda: init(method, hyper, key))(), []
+    at = np.arange(0, num_updates, gap)
+    for iteration in at:
+        params = method.params(state.learner)
+        nothing = jax.tree.map(np.zeros_like, params)  # no reference is asked for
+        measured = gradient_statistics(
+            method.task,
+            method.estimator,
+            hyper,
+            params,
+            jax.random.key(int(iteration)),
+            num_batches,
+            reference=(nothing, nothing),
+        )
+        ratios.append(measured.snr)
+        state = advance(state)
+    return at, np.array(ratios)
 
 
 def to_dataset(statistics: dict[str, GradientStatistics]) -> "xarray.Dataset":

@@ -62,6 +62,14 @@ def short_numbers(axes: "Axes") -> None:
     axes.xaxis.set_major_formatter(EngFormatter())
 
 
+def plain_logarithm(axes: "Axes") -> None:
+    """0.2, 0.5, 1, 2, 5, … along a logarithmic y, not powers of ten."""
+    from matplotlib.ticker import FuncFormatter
+
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+    axes.yaxis.set_minor_formatter(FuncFormatter(lambda y, _: f"{y:g}" if f"{y:.0e}"[0] in "25" else ""))
+
+
 def with_legend(figure: "Figure", axes: "Axes") -> "Figure":
     """A legend above the axes, with as many columns as its names leave room for; the figure grows with a long one."""
     axes.grid(alpha=0.3)

@@ -208,6 +208,7 @@ def signal_to_noise(iterations: np.ndarray, snr: Mapping[str, np.ndarray]) -> "F
         drawing.line(axes, i, iterations, *mean, label=label)
     axes.axhline(1, color="0.4", linewidth=0.8)
     axes.set(xlabel="updates", ylabel="signal-to-noise ratio of a batch gradient", yscale="log")
+    drawing.plain_logarithm(axes)
     return drawing.with_legend(figure, axes)
 
 

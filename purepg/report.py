@@ -7,9 +7,21 @@ import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import jax
 import numpy as np
 
-from purepg import comparisons, environments, plotting, results, scores, statistics, studies
+from purepg import (
+    comparisons,
+    diagnostics,
+    environments,
+    hyperparams,
+    plotting,
+    results,
+    scores,
+    seeds,
+    statistics,
+    studies,
+)
 from purepg.comparisons import Comparison
 from purepg.errors import InvalidInput
 from purepg.statistics import Share, Summary
@@ -118,6 +130,27 @@ def figure(kind: str, datasets: Datasets, options: Options) -> "Figure":
     return environments.look_up("figure", kind, FIGURES)(datasets, options)
 
 
+def signal_to_noise(folders: Sequence[str | os.PathLike]) -> "Figure":
+    """Gradient signal-to-noise over training of the first seed of each run, which is trained anew for it.
+
+    Raises:
+      InvalidInput: a folder holds no run, or that of no policy gradient.
+    """
+    ratios, at = {}, np.empty(0)
+    for folder in map(pathlib.Path, folders):
+        result = results.load(folder)
+        defaults = environments.parameters(result.method.task.env, None)
+        hyper = hyperparams.over_seeds(result.hyper, defaults, len(result.seeds))
+        hyper = jax.tree.map(lambda x: x[0], hyper)
+        key = seeds.keys(result.seeds[:1])[0]
+        length = result.dataset.sizes["iteration"]
+        own, snr = diagnostics.signal_to_noise_over_training(result.method, hyper, key, length)
+        if ratios and not np.array_equal(own, at):
+            raise InvalidInput("runs of different lengths: draw the signal-to-noise ratio of each alone")
+        at, ratios[f"{folder.name}, seed {result.seeds[0]}"] = own, np.where(snr > 0, snr, np.nan)
+    return plotting.signal_to_noise(at, ratios)
+
+
 def standard_figures(datasets: Datasets, score: str = "greedy") -> "dict[str, Figure]":
     """Those that can be drawn of these runs, by their names."""
     wanted = {kind: (kind, Options(score)) for kind in FIGURES if kind != "sensitivity"}
@@ -140,8 +173,8 @@ def _sensitivity(datasets: Datasets, options: Options) -> "Figure":
     if not _is_numeric(settings[over]):
         raise InvalidInput(f"{over} has values that are no numbers: compare them by the figure scores")
     at: dict[float, list[np.ndarray]] = {}
-    for value, seeds in zip(settings[over], _scores(datasets, options).values(), strict=True):
-        at.setdefault(float(value), []).append(seeds)
+    for value, one in zip(settings[over], _scores(datasets, options).values(), strict=True):
+        at.setdefault(float(value), []).append(one)
     counts = {sum(map(len, group)) for group in at.values()}
     if len(counts) > 1:
         raise InvalidInput(

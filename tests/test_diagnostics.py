@@ -131,3 +131,24 @@ def test_one_batch_has_no_variance():
     params = task.bind_policy().init(jax.random.key(0))
     with pytest.raises(InvalidInput, match="num_batches = 1"):
         diagnostics.gradient_statistics(task, estimators.ScoreFunction(), HYPER, params, jax.random.key(0), 1)
+
+
+def test_signal_to_noise_over_training_is_measured_where_the_run_was():
+    method = purepg.PolicyGradient(two_states(num_games=8), estimators.make("reinforce-loo"))
+    hyper, key = purepg.Hyperparams(0.3, discount=0.9), jax.random.key(3)
+    at, snr = diagnostics.signal_to_noise_over_training(method, hyper, key, 7, num_points=3, num_batches=50)
+    np.testing.assert_array_equal(at, [0, 2, 4, 6])
+    state, _ = purepg.train(method, hyper, purepg.init(method, hyper, key), 4)
+    nothing = jax.tree.map(jnp.zeros_like, state.learner.params)
+    there = diagnostics.gradient_statistics(
+        method.task, method.estimator, hyper, state.learner.params, jax.random.key(4), 50,
+        reference=(nothing, nothing),
+    )  # fmt: skip
+    np.testing.assert_allclose(snr[2], there.snr, rtol=1e-4)
+
+
+def test_signal_to_noise_of_a_method_without_a_gradient_is_refused():
+    with pytest.raises(InvalidInput, match="CrossEntropy estimates no gradient"):
+        diagnostics.signal_to_noise_over_training(
+            purepg.CrossEntropy(two_states()), purepg.Hyperparams(), jax.random.key(0), 2
+        )

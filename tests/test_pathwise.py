@@ -207,3 +207,18 @@ def test_the_entropy_bonus_enters_the_update_and_not_the_estimate():
     played = without.metrics["steps"].sum / 3
     np.testing.assert_allclose(with_bonus.other_gradient["log_std"], 0.5 * played, rtol=1e-5)
     jax.tree.map(np.testing.assert_array_equal, with_bonus.policy_gradient, without.policy_gradient)
+
+
+def test_an_environment_that_a_parameter_makes_differentiable_is_taken_with_a_warning():
+    spec = purepg.environment("PointRobot-misc")
+    task = purepg.Task(spec, purepg.Gaussian(purepg.MLP((4,))), purepg.Games(2, 5))
+    method = purepg.PolicyGradient(task, purepg.estimators.make("pathwise"))
+
+    def norm(dense):
+        env = purepg.hyperparams.with_env_params(spec, {"dense_reward": dense})
+        with pytest.warns(UserWarning, match="only where dense_reward differs from its default"):
+            state = purepg.init(method, purepg.Hyperparams(env=env), jax.random.key(0))
+        return purepg.train(method, purepg.Hyperparams(env=env), state, 1)[1]["gradient_norm"].sum.item()
+
+    assert norm(False) == 0
+    assert norm(True) > 0

@@ -5,6 +5,7 @@ from typing import Literal
 
 import tyro
 
+from purepg.cli import machine
 from purepg.cli.flags import parse
 from purepg.errors import InvalidInput
 
@@ -13,9 +14,11 @@ from purepg.errors import InvalidInput
 class Flags:
     runs: tyro.conf.Positional[tuple[str, ...]]
     """Folders of runs, comparisons and sweeps."""
-    figure: Literal["curves", "scores", "profile", "solved", "solved-seconds", "sensitivity"] = "curves"
-    """Learning curves, every seed's score, its distribution, share solved over steps or seconds, or a score over a
-    swept field."""
+    figure: Literal[
+        "curves", "scores", "profile", "solved", "solved-seconds", "sensitivity", "signal-to-noise"
+    ] = "curves"
+    """Learning curves, every seed's score, its distribution, share solved over steps or seconds, a score over a
+    swept field, or the signal-to-noise ratio of the gradient over training, for which a seed is trained anew."""
     metric: str = "return"
     """Metric of the learning curves: return, length, gradient_norm, entropy, …"""
     every_seed: bool = False
@@ -32,13 +35,19 @@ class Flags:
 
 def main(arguments: list[str]) -> None:
     """Draws a figure of saved runs."""
+    machine.start()
     parsed = parse(Flags, arguments, "plot")
     from purepg import report
 
     if not parsed.runs:
         raise InvalidInput("no runs given: name the folder of at least one")
-    options = report.Options(parsed.score, parsed.metric, parsed.every_seed, parsed.threshold, parsed.over)
-    figure = report.figure(parsed.figure, report.read(parsed.runs), options)
+    if parsed.figure == "signal-to-noise":
+        figure = report.signal_to_noise(parsed.runs)
+    else:
+        options = report.Options(
+            parsed.score, parsed.metric, parsed.every_seed, parsed.threshold, parsed.over
+        )
+        figure = report.figure(parsed.figure, report.read(parsed.runs), options)
     try:
         figure.savefig(parsed.out, dpi=150)
     except (OSError, ValueError) as error:

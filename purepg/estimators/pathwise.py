@@ -19,7 +19,9 @@ Reference: Heess et al., Learning Continuous Control Policies by Stochastic Valu
 Accelerated Policy Learning with Parallel Differentiable Simulation (2022).
 """
 
+import dataclasses
 import functools
+import warnings
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -66,11 +68,19 @@ class Pathwise:
                 f"{task.env.name!r} has a finite set of actions, which no path leads through: "
                 "take a score function (reinforce…, actor-critic, gae)"
             )
-        if not _carries_gradient(task.env):
+        if _carries_gradient(task.env):
+            return
+        if not (switches := _switches(task.env)):
             raise InvalidInput(
                 f"{task.env.name!r} is not differentiable: neither its states nor its rewards carry a gradient "
                 "of the action; take a score function (reinforce…, actor-critic, gae)"
             )
+        # Parameters are traced, so that nobody can tell here how they are set.
+        warnings.warn(
+            f"{task.env.name!r} carries a gradient of the action only where {switches} differs from its default: "
+            "with the default every pathwise gradient is 0",
+            stacklevel=2,
+        )
 
     def bind(self, task: Task) -> BoundPolicy:
         return self.critic.bind(task)
@@ -157,7 +167,15 @@ def _entropy_gradient(
 
 
 @functools.cache
-def _carries_gradient(spec: EnvironmentSpec) -> bool:
+def _switches(spec: EnvironmentSpec) -> str:
+    """The boolean parameters of an environment that make it differentiable; empty where none does."""
+    defaults = environments.resolve(spec).default_params
+    names = [f.name for f in dataclasses.fields(defaults) if isinstance(getattr(defaults, f.name), bool)]
+    return " or ".join(name for name in names if _carries_gradient(spec, (name, not getattr(defaults, name))))
+
+
+@functools.cache
+def _carries_gradient(spec: EnvironmentSpec, change: tuple[str, bool] | None = None) -> bool:
     """Whether any of a few small random actions in a short game moves a reward, as gradients see it."""
     num_steps = 4
 
@@ -172,6 +190,7 @@ def _carries_gradient(spec: EnvironmentSpec) -> bool:
 
     with jax.ensure_compile_time_eval():  # also inside a caller's jit
         env, params = environments.differentiable(spec), environments.resolve(spec).default_params
+        params = dataclasses.replace(params, **dict([change] if change else []))
         size = environments.continuous_actions(spec).shape
         for seed in range(3):
             actions = 0.1 * jax.random.normal(jax.random.key(seed), (num_steps, *size))
