@@ -264,6 +264,8 @@ def test_compare_prints_and_saves_what_the_seeds_say(tmp_path, capsys):
     assert result.hyper.learning_rate == 0.5
     assert purepg_command(*words) == 0  # all is there
     assert "update of a seed" not in capsys.readouterr().err
+    assert purepg_command("resume", folder) == 2
+    assert f"the same command with --out {folder} goes on" in capsys.readouterr().err
     target = tmp_path / "figure.pdf"
     assert purepg_command("plot", folder, "--figure", "scores", "--score", "final", "--out", target) == 0
     assert target.stat().st_size > 0

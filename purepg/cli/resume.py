@@ -1,6 +1,7 @@
 """`purepg resume`: goes on with a run that was cut off."""
 
 import dataclasses
+import pathlib
 import time
 
 import tyro
@@ -8,6 +9,7 @@ import tyro
 from purepg.cli import machine, tables
 from purepg.cli.flags import parse
 from purepg.cli.train import tell_where
+from purepg.errors import InvalidInput
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +26,10 @@ def main(arguments: list[str]) -> None:
     parsed = parse(Flags, arguments, "resume")
     from purepg.cli.reporting import reporting
 
+    if (pathlib.Path(parsed.run) / "parts").is_dir():
+        raise InvalidInput(
+            f"{parsed.run} is a comparison or a sweep: the same command with --out {parsed.run} goes on"
+        )
     plan = run_folder.read_plan(parsed.run)
     started = time.perf_counter()
     with reporting(parsed.run) as report:
