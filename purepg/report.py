@@ -85,7 +85,8 @@ def report(datasets: Datasets, score: str = "greedy") -> Report:
     values = {name: scores.score(dataset, score) for name, dataset in datasets.items()}
     numbers = {name: dataset["seed"].values for name, dataset in datasets.items()}
     environment = str(next(iter(datasets.values())).attrs["environment"])
-    threshold = None if score == "speed" else environments.SOLVED_AT.get(environment)
+    is_a_policys = score in ("greedy", "final", "best")  # not that of a whole run
+    threshold = environments.SOLVED_AT.get(environment) if is_a_policys else None
     lines = {
         name: Line(
             statistics.summarize(values[name], frozen_at=dataset["frozen_at"].values),

@@ -179,21 +179,20 @@ def _carries_gradient(spec: EnvironmentSpec, change: tuple[str, bool] | None = N
     """Whether any of a few small random actions in a short game moves a reward, as gradients see it."""
     num_steps = 4
 
-    def total(actions, key, env, params):
+    def total(actions, key):
         _, state = env.reset_env(key, params)
         total = jnp.zeros(())
         for step in range(num_steps):
-            step_key = jax.random.fold_in(key, step)
-            _, state, reward, _, _ = env.step_env(step_key, state, actions[step], params)
+            _, state, reward, _, _ = env.step_env(jax.random.fold_in(key, step), state, actions[step], params)
             total = total + reward
         return total
+
+    def moves(seed):
+        actions = 0.1 * jax.random.normal(jax.random.key(seed), (num_steps, *size))
+        return jnp.any(jax.grad(total)(actions, jax.random.key(seed)) != 0)
 
     with jax.ensure_compile_time_eval():  # also inside a caller's jit
         env, params = environments.differentiable(spec), environments.resolve(spec).default_params
         params = dataclasses.replace(params, **dict([change] if change else []))
         size = environments.continuous_actions(spec).shape
-        for seed in range(3):
-            actions = 0.1 * jax.random.normal(jax.random.key(seed), (num_steps, *size))
-            if bool(jnp.any(jax.grad(total)(actions, jax.random.key(seed), env, params) != 0)):
-                return True
-    return False
+        return bool(jax.jit(jax.vmap(moves))(jnp.arange(3)).any())
