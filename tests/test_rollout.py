@@ -140,7 +140,7 @@ def test_shapes_and_types(cartpole_rows):
     assert all(x.shape == (STEPS, GAMES) for x in rows[1 : len(FIELDS)])
     types = np.float32, np.int32, np.float32, np.bool_, np.bool_, np.bool_, np.int32, np.float32
     assert tuple(x.dtype for x in rows[: len(FIELDS)]) == types
-    assert rows[len(FIELDS) :] == (None, None)
+    assert rows[len(FIELDS) :] == (None, None, None)  # what nobody asked for
 
 
 def test_episode_returns_add_the_rewards_of_live_rows(cartpole_rows):

@@ -80,8 +80,9 @@ def value(observation):
     return 100.0 + 10.0 * observation[:, 0] + observation[:, 1]
 
 
-def segment(key, running, params, num_steps=STEPS, max_steps=50):
-    return play_segment(ENV, params, act, key, running, num_steps=num_steps, max_steps=max_steps, value=value)
+def segment(key, running, params, num_steps=STEPS, max_steps=50, **options):
+    options |= {"num_steps": num_steps, "max_steps": max_steps, "value": value}
+    return play_segment(ENV, params, act, key, running, **options)
 
 
 def staggered(key, params, num_games=NUM_GAMES, max_steps=50):
@@ -96,8 +97,8 @@ def two_segments():
     def play(key):
         keys, params = jax.random.split(key, 3), ENV.default_params
         start = staggered(keys[0], params, max_steps=LIMIT)
-        middle, first = segment(keys[1], start, params)
-        end, second = segment(keys[2], middle, params)
+        middle, first = segment(keys[1], start, params, keep_next=True)
+        end, second = segment(keys[2], middle, params, keep_next=True)
         return start, middle, end, first, second
 
     start, middle, end, first, second = jax.tree.map(np.asarray, play(KEY))
@@ -123,7 +124,7 @@ def continuing_games(start, rows):
             score = score + reward
             observation = np.array([mark, time])
             fields = (rows.action[t, n], reward, terminated, truncated, True, time, score)
-            fields = (observation, *fields, 100 + 10 * mark + time, cut_value)
+            fields = (observation, *fields, 100 + 10 * mark + time, cut_value, np.array([mark, after]))
             for column, x in zip(expected, fields, strict=True):
                 column[t, n] = x
             time = after
@@ -134,7 +135,7 @@ def continuing_games(start, rows):
 
 @pytest.mark.parametrize("field", Rows._fields)
 def test_two_segments_are_one_continuing_game(field, two_segments):
-    """By a loop: times, scores, ends, V of the true next observation before the reset where a game is cut."""
+    """By a loop: times, scores, ends, the true next observation before any reset, V of it where a game is cut."""
     start, _, _, rows = two_segments
     expected = getattr(continuing_games(start, rows), field)
     np.testing.assert_allclose(getattr(rows, field), expected, rtol=1e-5)
