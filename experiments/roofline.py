@@ -14,7 +14,8 @@ Each is measured here on this machine, with all cores at it in the way that pure
 itself. The bound is the inverse of their sum: no activation functions, log-probabilities, sampling, resets, returns or
 optimiser. So 100 % cannot be reached; the rest says how much is not products and physics.
 
-Measured: TODO
+Measured on two otherwise idle cores: 30 ns a row for the environment, 94 for the rollout's products, 390 for the
+update's: 1.94 M rows/s at most. Training makes 1.16 M rows/s (862 ns), 60 % of it.
 """
 
 import dataclasses

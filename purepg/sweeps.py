@@ -85,16 +85,18 @@ def configurations(
     draw_seed: int = 0,
 ) -> list[Config]:
     """The configurations of a sweep, named by their settings."""
-    found = {}
+    found = []
     labels = _labels(list(over))
-    for combination in _combinations(over, draws, draw_seed):
+    combinations = list(dict.fromkeys(_combinations(over, draws, draw_seed)))  # draws may repeat one another
+    digits = _digits(combinations)
+    for combination in combinations:
         one_method, one_hyper = method, hyper
         for field, value in zip(over, combination, strict=True):
             one_method, one_hyper = changed(one_method, one_hyper, field, value)
         settings = tuple(zip(labels, combination, strict=True))
-        name = ", ".join(f"{label}={_short(value)}" for label, value in settings) or "as given"
-        found[name] = Config(name, one_method, one_hyper, num_updates, settings)
-    return list(found.values())
+        name = ", ".join(f"{label}={_short(value, digits)}" for label, value in settings) or "as given"
+        found.append(Config(name, one_method, one_hyper, num_updates, settings))
+    return found
 
 
 def _labels(fields: list[str]) -> list[str]:
@@ -167,5 +169,13 @@ def _replaced(record: Any, path: list[str], value: Any) -> Any:
     return dataclasses.replace(record, **{name: value})
 
 
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _digits(combinations: list[tuple]) -> int:
+    """As few digits as tell all of them apart."""
+    for digits in range(4, 17):
+        if len({tuple(_short(x, digits) for x in one) for one in combinations}) == len(combinations):
+            return digits
+    return 17
+
+
+def _short(value: Any, digits: int) -> str:
+    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)

@@ -98,6 +98,13 @@ def test_static_fields_are_a_run_each(runs):
     )
 
 
+def test_values_close_to_one_another_stay_apart():
+    rates = [0.01, 0.010001, 0.01]
+    configs = sweeps.configurations(Walk(), HYPER, {"learning_rate": rates}, 1)
+    assert [c.name for c in configs] == ["learning_rate=0.01", "learning_rate=0.010001"]
+    assert [c.hyper.learning_rate for c in configs] == rates[:2]
+
+
 def test_lengths_may_differ():
     study = purepg.compare({"short": (Walk(), HYPER, 2), "long": (Walk(), HYPER, 5)}, 2, evaluation_games=0)
     assert study.dataset.sizes["iteration"] == 5
