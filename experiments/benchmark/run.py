@@ -21,15 +21,15 @@ Stable-Baselines3 has no seed axis: one seed of it is measured, for speed alone.
 Left out: brax's PPO has Gaussian policies only, so it cannot play CartPole-v1, and on brax's own environments one would
 compare the physics instead of the learners. PureJaxRL is no package to be installed.
 
-Measured on two busy cores (other programs took a varying part of them), Python 3.11, medians of 3 (lowest – highest):
+Measured on two otherwise idle cores, Python 3.11, medians of 3 (lowest – highest):
 
-            seeds  1000 steps/s     compiling, s        memory, MiB  95 % solved, s      solved, updates
-    purepg      8  712 (470 – 822)  20.0 (15.3 – 20.6)  743          5.6 (4.5 – 6.8)     50 (30 – 60)
-    rejax       8  296 (253 – 368)   7.3 (5.3 – 13.3)   743          10.2 (5.5 – never)  45 (40 – never)
-    sb3         1   29 (27 – 45)     –                  352
+            seeds  1000 steps/s        compiling, s     memory, MiB      95 % solved, s     solved, updates
+    purepg      8  1343 (1280 – 1344)  6.6 (6.0 – 7.0)  783 (740 – 811)  4.6 (2.2 – 6.9)    95 (45 – 135)
+    rejax       8   482 (480 – 562)    6.0 (5.6 – 8.3)  745 (691 – 762)  6.1 (4.9 – never)  45 (40 – never)
+    sb3         1    47 (42 – 53)      –                348 (347 – 353)
 
-So purepg trains at about twice rejax's rate and compiles two to three times as long; a short run is over sooner in
-rejax. Run time: 7 minutes, 2 more where the environments are built; about 2 with --quick.
+So purepg trains at 2.8 times rejax's rate and compiles as long. Run time: 6 minutes, 2 more where the environments are
+built; about 2 with --quick.
 """
 
 import csv
