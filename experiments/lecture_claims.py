@@ -15,6 +15,29 @@ For each pair: is the difference real (paired t test over 256 seeds, Holm's corr
 large is it (Hedges' g), and from how many seeds on would four of five experiments have seen it. That number is given
 twice: from g by the power of the t test, and measured, as the share of 1000 draws of n of the 256 seeds a side in which
 Welch's test finds it at 5 %.
+
+Measured with 256 seeds, about half an hour on two cores. Mean return over all steps, then share of seeds solved (475
+and −100, greedy):
+
+                     CartPole-v1            Acrobot-v1
+    reinforce        403 ± 4       74 %     −399 ± 13    29 %
+    reinforce-loo    444 ± 3      100 %     −218 ± 17    80 %
+    reinforce-value  352 ± 5       89 %     −362 ± 14    66 %
+    actor-critic     402 ± 6       95 %     −211 ± 2     93 %
+    gae              367 ± 3      100 %     −131 ± 0.4  100 %
+
+1. True of reinforce-loo everywhere (g = −1.5 of the mean return on both: 10 seeds would have seen it; of the greedy
+   return g = −0.7 and −1.0: 28 and 20 seeds). V learned beside the policy is no such help: at the end it is better
+   (80 and 40 seeds), over the run worse on CartPole, where it first has to be learned with the scaled-down returns.
+2. On Acrobot yes, by far (gae against reinforce-value: 20 seeds for the greedy return, 5 for the mean return). On
+   CartPole gae is better at the end (28 seeds), the one-step actor-critic is not to be told from reinforce-value
+   (p = 0.35): it solves more seeds and fails worse where it fails.
+3. On Acrobot yes (3 seeds of the mean return, 56 of the greedy one). On CartPole gae is better at the end (g = −0.3:
+   176 seeds by its power) and slower on the way (28 seeds).
+
+Numbers of seeds by the power of the t test and as measured agree within a step of the counts tried, or two. Both
+environments have differences of a sort that 5 seeds see, and others, as large in the share of failures, that take 50
+or more.
 """
 
 import pathlib
