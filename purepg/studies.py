@@ -1,53 +1,35 @@
 """A study: several configurations, the same seeds, one labelled result.
 
-A replicate is a (configuration, seed) pair. Those that share method and length are one run: their numbers lie along the
-replicates' axis, so a sweep compiles once. Runs are kept in a folder,
+A replicate is a (configuration, seed) pair. Those that share method and length are one run (`purepg.study_runs`), so a
+sweep over numbers compiles once. Runs are kept in a folder,
 
     parts/000/, parts/001/, …   runs of replicates (`purepg.run_folder`), resumable like any
     dataset.nc                  everything, dims ("config", "seed", "iteration"); written anew at each end
 
 and a study whose folder has runs already does only what is missing: what was cut off goes on, and configurations or
-seeds that were added are trained alone. Nothing else is looked at than what a replicate is: its method, numbers, length
-and seed.
+seeds that were added are trained alone.
 """
 
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from purepg import environments, hyperparams, run_folder, runner
+from purepg import hyperparams, run_folder
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.results import Result
-from purepg.run_folder import Plan
 from purepg.runner import Progress
+from purepg.study_runs import Config as Config
+from purepg.study_runs import StudyRuns, Where
 from purepg.training import Method
 
 if TYPE_CHECKING:
     import xarray
-
-
-class Config(NamedTuple):
-    """One configuration."""
-
-    name: str
-    method: Method
-    hyper: Hyperparams  # scalars
-    num_updates: int
-    settings: tuple[tuple[str, Any], ...] = ()  # what distinguishes it, as coordinates of the result
-
-
-class Where(NamedTuple):
-    """A replicate's place."""
-
-    part: int
-    index: int
 
 
 @dataclass(frozen=True)
@@ -132,7 +114,7 @@ def study(
     for config in configs:
         hyperparams.check(config.hyper)
     folder = None if directory is None else _open(pathlib.Path(directory))
-    parts = _Parts(folder, placement, checkpoint_seconds, (evaluation_games, evaluate_every))
+    parts = StudyRuns(folder, placement, checkpoint_seconds, (evaluation_games, evaluate_every))
     wanted = {(c.name, s): parts.key(c, s) for c in configs for s in numbers}
     parts.carry_out(configs, numbers, wanted, report)
     places = {pair: parts.places[key] for pair, key in wanted.items()}
@@ -151,152 +133,6 @@ def split(dataset: "xarray.Dataset") -> "dict[str, xarray.Dataset]":
         one.attrs |= {key: float(one[key]) for key in ("run_seconds", "compile_seconds")}
         found[str(name)] = one
     return found
-
-
-class _Parts:
-    """The runs of a study: those that are there, and those that are still to be made."""
-
-    def __init__(
-        self,
-        folder: pathlib.Path | None,
-        placement: str,
-        checkpoint_seconds: float,
-        evaluations: tuple[int, int],
-    ):
-        self.folder, self.placement, self.checkpoint_seconds = folder, placement, checkpoint_seconds
-        self.evaluations = evaluations  # games, every so many updates
-        self.results: list[Result] = []
-        self.places: dict[Any, Where] = {}
-
-    def key(self, config: Config, seed: int) -> Any:
-        """What a replicate is."""
-        hyper = _rows(config.method, config.hyper, 1)
-        return config.method, config.num_updates, self.evaluations, hyper[0], seed
-
-    def carry_out(
-        self,
-        configs: Sequence[Config],
-        seeds: Sequence[int],
-        wanted: dict[tuple[str, int], Any],
-        report: Callable | None,
-    ) -> None:
-        """Goes on with what was cut off, then trains what is missing."""
-        there = sorted(self.folder.glob("parts/[0-9]*")) if self.folder else []
-        plans = [(path, run_folder.read_plan(path)) for path in there]
-        clock = _Clock(report)
-        for path, plan in plans:
-            if not run_folder.is_finished(path):
-                clock.expect(plan)
-        known = {key for _, plan in plans for key in _keys(plan)}
-        missing = list(_missing(configs, seeds, wanted, known, self.placement, self.evaluations))
-        for plan in missing:
-            clock.expect(plan)
-        for path, plan in plans:
-            self._add(plan, runner.resume(path, report=clock.of(plan)))
-        for i, plan in enumerate(missing, start=len(plans)):
-            self._add(
-                plan,
-                runner.run(
-                    plan.method,
-                    plan.hyper,
-                    plan.seeds,
-                    plan.num_updates,
-                    evaluation_games=plan.evaluation_games,
-                    evaluate_every=plan.evaluate_every,
-                    placement=plan.placement,
-                    directory=self.folder and self.folder / "parts" / f"{i:03}",
-                    checkpoint_seconds=self.checkpoint_seconds,
-                    report=clock.of(plan),
-                ),
-            )
-
-    def _add(self, plan: Plan, result: Result) -> None:
-        if result.dataset.sizes["iteration"] < plan.num_updates:
-            raise KeyboardInterrupt
-        places = {key: Where(len(self.results), i) for i, key in enumerate(_keys(plan))}
-        self.places = places | self.places  # what was there first stays
-        self.results.append(result)
-
-
-def _missing(
-    configs: Sequence[Config],
-    seeds: Sequence[int],
-    wanted: dict[tuple[str, int], Any],
-    known: set,
-    placement: str,
-    evaluations: tuple[int, int],
-) -> Iterator[Plan]:
-    """Runs for the replicates that are not there: one for all that share method and length."""
-    groups: dict[Any, dict[Any, tuple[Config, int]]] = {}
-    for config in configs:
-        for seed in seeds:
-            key = wanted[config.name, seed]
-            if key not in known:
-                kind = config.method, config.num_updates, config.hyper.env is None
-                groups.setdefault(kind, {})[key] = config, seed
-    for (method, num_updates, _), replicates in groups.items():
-        pairs = list(replicates.values())
-        hyper = jax.tree.map(_column, *(config.hyper for config, _ in pairs))
-        numbers = np.array([seed for _, seed in pairs])
-        yield Plan(method, hyper, numbers, num_updates, evaluations[0], placement, evaluations[1])
-
-
-def _column(*numbers: Any) -> Any:
-    """One number of all replicates `[R]`, or the one that they share."""
-    arrays = [np.asarray(x) for x in numbers]
-    if all(np.array_equal(x, arrays[0]) for x in arrays):
-        return numbers[0]
-    return np.stack(arrays)
-
-
-def _rows(method: Method, hyper: Hyperparams, num_replicates: int) -> list[tuple[bytes, ...]]:
-    """The numbers of each replicate, to be compared; the environment's parameters where any are given."""
-    env = None if hyper.env is None else environments.parameters(method.task.env, None)
-    columns = []
-    for x, like in zip(jax.tree.leaves(hyper), jax.tree.leaves(Hyperparams(env=env)), strict=True):
-        x = np.asarray(x, jnp.result_type(like))
-        shared = x.ndim == np.ndim(like)
-        columns.append([x.tobytes()] * num_replicates if shared else [row.tobytes() for row in x])
-    return list(zip(*columns, strict=True))
-
-
-def _keys(plan: Plan) -> list[Any]:
-    """What each replicate of a run is."""
-    rows = _rows(plan.method, plan.hyper, len(plan.seeds))
-    fixed = plan.method, plan.num_updates, (plan.evaluation_games, plan.evaluate_every)
-    return [(*fixed, row, int(seed)) for row, seed in zip(rows, plan.seeds, strict=True)]
-
-
-class _Clock:
-    """Progress of a study from that of its runs, each weighted by the updates of its replicates."""
-
-    def __init__(self, report: Callable[[Progress], None] | None):
-        self.report = report
-        self.total = self.done = 0
-        self.seconds = 0.0
-
-    def expect(self, plan: Plan) -> None:
-        self.total += plan.num_updates * len(plan.seeds)
-
-    def of(self, plan: Plan) -> Callable[[Progress], None] | None:
-        """What a run of the study reports to."""
-        if self.report is None:
-            return None
-        tell, before = self.report, self.done
-
-        def report(progress: Progress) -> None:
-            left = self.total - before - progress.iteration * len(plan.seeds)
-            if progress.iteration == progress.num_updates:
-                self.done = before + plan.num_updates * len(plan.seeds)
-            rate = progress.seconds_left / max(progress.num_updates - progress.iteration, 1) / len(plan.seeds)
-            in_all = progress._replace(
-                iteration=self.total - left,
-                num_updates=self.total,
-                seconds_left=rate * left if progress.iteration < progress.num_updates else 0.0,
-            )
-            tell(in_all)
-
-        return report
 
 
 def _assemble(

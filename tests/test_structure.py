@@ -67,6 +67,7 @@ ORDER = (
     "real_gymnasium",
     "runner",
     "live_log",
+    "study_runs",
     "studies",
     "sweeps",
     "report",
