@@ -7,7 +7,8 @@ trained, evaluated and checked to be finite. XLA's CPU backend waits for ever on
 devices, so every preset has a process of its own for each number of devices; one that is not done in time is killed
 and its row says so. Exit code 1 if any is not done.
 
-Measured on two busy cores: TODO
+Measured on 2 cores: all 240 runs ended, in 1.7 to 2.8 s each with compilation (`pathwise-short` 4 s), at most 80 s
+for the ten runs of a preset on one number of devices.
 """
 
 import json

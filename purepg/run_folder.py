@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from purepg import __version__, configuration, environments, hyperparams
@@ -29,7 +30,7 @@ from purepg.training import Method, TrainState, init
 if TYPE_CHECKING:
     import xarray
 
-FORMAT = 3
+FORMAT = 4
 
 
 class Plan(NamedTuple):
@@ -83,13 +84,11 @@ def finish(folder: pathlib.Path, dataset: "xarray.Dataset", state: TrainState) -
     Raises:
       InvalidInput: the folder cannot be written.
     """
-    import orbax.checkpoint as ocp
-
     part = _beside(folder / "final")
     try:
         part.mkdir()
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(part.resolve() / "state", state)
+        with _checkpointer() as checkpointer:
+            checkpointer.save(part.resolve() / "state", as_numbers(state))
         dataset.to_netcdf(part / "dataset.nc", engine="h5netcdf")
         shutil.rmtree(folder / "state", ignore_errors=True)  # of an end that was cut off
         os.replace(part / "state", folder / "state")
@@ -145,13 +144,37 @@ def read_final(folder: pathlib.Path, plan: Plan) -> tuple["xarray.Dataset", Trai
     Raises:
       InvalidInput: they are damaged.
     """
-    import orbax.checkpoint as ocp
     import xarray
 
     with _damage_named(folder):
         dataset = xarray.load_dataset(folder / "dataset.nc", engine="h5netcdf")
-        with ocp.StandardCheckpointer() as checkpointer:
-            return dataset, checkpointer.restore(folder.resolve() / "state", template(plan))
+        like = template(plan)
+        with _checkpointer() as checkpointer:
+            numbers = checkpointer.restore(folder.resolve() / "state", as_numbers(like))
+        return dataset, from_numbers(numbers, like)
+
+
+def as_numbers(state: Any) -> Any:
+    """Arrays, or their shapes and types, in which typed keys are the integers that they stand for."""
+
+    def plain(x):
+        if isinstance(x, jax.Array):
+            return np.asarray(jax.random.key_data(x) if _is_key(x) else x)
+        if not _is_key(x):
+            return x
+        data = jax.eval_shape(jax.random.key_data, x)
+        return jax.ShapeDtypeStruct(data.shape, data.dtype, sharding=x.sharding)
+
+    return jax.tree.map(plain, state)
+
+
+def from_numbers(numbers: Any, like: Any) -> Any:
+    """The state that `as_numbers` took apart; `like` has its types."""
+
+    def whole(x, like):
+        return jax.random.wrap_key_data(jnp.asarray(x)) if _is_key(like) else jnp.asarray(x)
+
+    return jax.tree.map(whole, numbers, like)
 
 
 def template(plan: Plan) -> Any:
@@ -162,6 +185,19 @@ def template(plan: Plan) -> Any:
     like = jax.eval_shape(jax.vmap(lambda hyper, key: init(plan.method, hyper, key)), hyper, keys)
     here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), like)
+
+
+def _is_key(x: Any) -> bool:
+    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def _checkpointer() -> Any:
+    """Orbax's, for this process alone, also where it is one of several."""
+    import orbax.checkpoint as ocp
+
+    me = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(primary_host=me, active_processes={me})
+    return ocp.StandardCheckpointer(multiprocessing_options=alone)
 
 
 def _write_plan(folder: pathlib.Path, plan: Plan) -> None:

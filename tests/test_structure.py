@@ -66,6 +66,7 @@ ORDER = (
     "animation",
     "real_gymnasium",
     "runner",
+    "processes",
     "live_log",
     "study_runs",
     "studies",
