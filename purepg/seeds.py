@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from purepg import deadlocks
 from purepg.errors import InvalidInput
 
 PLACEMENTS = ("auto", "one-after-another", "side-by-side")
@@ -70,8 +71,8 @@ class Placed:
         )
         self._jitted = jax.jit(mapped)
         # LLVM's first level: on CPU a fifth or more of the compile time less, and the programs run as fast.
-        on_cpu = devices[0].platform == "cpu"
-        self._compiler_options: Any = {"xla_backend_optimization_level": 1} if on_cpu else {}
+        self._on_cpu = devices[0].platform == "cpu"
+        self._compiler_options: Any = {"xla_backend_optimization_level": 1} if self._on_cpu else {}
 
     def pad(self, tree: Any) -> Any:
         """`[S, ...]` → `[padded, ...]`, on the devices."""
@@ -88,7 +89,10 @@ class Placed:
 
     def compile(self, *arguments: Any) -> Callable:
         """The compiled function for arguments of these shapes."""
-        return self._jitted.lower(*arguments).compile(self._compiler_options)
+        lowered = self._jitted.lower(*arguments)
+        if self._on_cpu:
+            deadlocks.warn_of_batched_lapack(lowered)
+        return lowered.compile(self._compiler_options)
 
 
 def _num_cores() -> int:

@@ -51,6 +51,7 @@ ORDER = (
     "training",
     "evaluation",
     "configuration",
+    "deadlocks",
     "seeds",
     "compilation_cache",
     "learning_curve",
