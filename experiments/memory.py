@@ -9,11 +9,11 @@ own, as XLA says it (arguments are the state of all seeds, temporaries the rows 
 each device); and training steps per second, compilation apart, with the share of the row with the fewest seeds.
 
 Measured on two cores: a seed's state is 54 kB (parameters, Adam's moments) and that is all that grows with the seeds,
-some 0.2 MiB each with what the host keeps: 651 to 711 MiB for 8 to 256 seeds, 906 MiB for 1024, of which Python, the
-libraries and the compiler take some 640. The rows of the seed that is being trained take 75 bytes a step (1.15 MiB for
+some 0.2 MiB each with what the host keeps: 722 to 741 MiB for 8 to 256 seeds, 931 MiB for 1024, of which Python, the
+libraries and the compiler take some 650. The rows of the seed that is being trained take 75 bytes a step (1.15 MiB for
 32 games × 500 steps, 4.4 MiB for four times as many, 17.7 MiB for sixteen times), however many seeds there are. 100
-updates took 723 MiB and 1000 took 679: no growth, and the compiler's share varies by 5 %. Rates varied between 0.6 and
-1.1 M steps/s without order in the seeds (100 % for 8, 61 %, 67 %, 107 % for 1024): the machine was not ours alone.
+updates took 715 MiB and 1000 took 710. A seed's share of the throughput does not fall with the seeds: 64, 256 and 1024
+train 126 %, 125 % and 128 % of the steps that 8 train in a second (1.04 M).
 """
 
 import json
