@@ -16,6 +16,8 @@ from purepg.errors import InvalidInput
 class Flags:
     run: tyro.conf.Positional[str]
     """Folder of the run."""
+    tensorboard: bool = False
+    """A live log for TensorBoard; a run that has one already goes on with it in any case."""
 
 
 def main(arguments: list[str]) -> None:
@@ -32,7 +34,7 @@ def main(arguments: list[str]) -> None:
         )
     plan = run_folder.read_plan(parsed.run)
     started = time.perf_counter()
-    with reporting(parsed.run) as report:
+    with reporting(parsed.run, tensorboard=parsed.tensorboard) as report:
         result = runner.resume(parsed.run, report=report)
     tables.result(result, parsed.run, time.perf_counter() - started)
     tell_where(parsed.run, result, plan.num_updates)
