@@ -14,10 +14,11 @@ the policy's entropy, gradient norm and clipping, a check for finite numbers, me
 the table shows the median turn (lowest – highest), and the ratio is the median of the ratios of neighbouring turns.
 On the same rows the two gradients agree to 2e-7.
 
-Expected on 2 CPU cores: 1.4 to 2 times the plain loop from two seeds on, 3 times where games end early. A single seed
-has one core to itself and is about as fast as the plain loop (0.75 to 1.4 times). Of purepg's time 40 % goes to the
-games and 60 % to the gradient; the two alone account for all of it. The rates vary threefold with what else the machine
-does, the ratios much less. Run time: at most 5 minutes, the larger half of it compiling; about one with --quick.
+Measured on 2 quiet CPU cores: 2.0 to 2.4 times the plain loop from two seeds on (2.3 to 2.6 M steps/s), 3.7 times where
+games end early. A single seed on one core was 0.8 to 1.6 times as fast: the plain loop's large products have both;
+spread over both (`purepg.seeds`) it gains 1.1 to 1.3 times at 64 games and 1.5 at 512. Of purepg's time a third goes to
+the games and the rest to the gradient. The rates vary threefold with what else the machine does, the ratios much less.
+Run time: at most 5 minutes, the larger half of it compiling; about one with --quick.
 """
 
 import functools

@@ -29,7 +29,7 @@ def over(numbers, placement="auto"):
 def test_a_seed_depends_on_its_number_alone():
     """To the bit when one after another, whatever runs beside it and however many seeds there are."""
     assert len(jax.local_devices()) == 2
-    alone = {seed: over([seed])[0] for seed in (0, 5)}
+    alone = {seed: over([seed], "one-after-another")[0] for seed in (0, 5)}
     together = over([5, 1, 0])  # three seeds on two devices: padded
     np.testing.assert_array_equal(together[0], alone[5])
     np.testing.assert_array_equal(together[2], alone[0])
@@ -38,6 +38,23 @@ def test_a_seed_depends_on_its_number_alone():
 
 def test_placements_agree_up_to_rounding():
     np.testing.assert_allclose(over(range(5), "side-by-side"), over(range(5)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("games", [8, 3])
+@pytest.mark.parametrize("name", ["reinforce-loo", "reinforce-value", "gae"])
+def test_a_seed_alone_has_every_device_and_the_numbers_of_one(name, games, monkeypatch):
+    """Rows that do not divide by chunk and devices too; entropy and value error come back row by row."""
+    monkeypatch.setattr(seeds.row_chunks, "_default", lambda: 16)
+    collect = purepg.Segments(games, 7, 12) if name == "gae" else purepg.Games(games, 9)
+    task = purepg.Task("CartPole-v1", purepg.Softmax(purepg.MLP((8,))), collect)
+    method = purepg.PolicyGradient(task, estimators.make(name))
+    runs = [purepg.run(method, seeds=1, num_updates=3, placement=p) for p in ("auto", "one-after-another")]
+    spread, alone = (jax.tree.leaves(run.params(0)) for run in runs)
+    assert {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(runs[0].state.learner.params)} == {2}
+    for x, y in zip(spread, alone, strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6)
+    for metric in runs[0].dataset:
+        np.testing.assert_allclose(runs[0].dataset[metric], runs[1].dataset[metric], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("num_seeds", [1, 2, 3, 8])
@@ -49,7 +66,7 @@ def test_padding_is_taken_off_again(num_seeds):
 
 
 def test_unknown_placement_and_late_set_up_are_refused():
-    with pytest.raises(InvalidInput, match="one-after-another, side-by-side"):
+    with pytest.raises(InvalidInput, match="one-after-another, side-by-side, spread"):
         Placed(trained, 2, "sideways")
     seeds.use_all_cores(2)  # as it is already
     with pytest.raises(InvalidInput, match="before the first array"):

@@ -38,7 +38,7 @@ class Job:
     """Fresh games of the final greedy evaluation of each seed; 0 for none."""
     evaluate_every: int = 0
     """Updates between two evaluations during training (metric greedy_return); 0: only at the end."""
-    placement: Literal["auto", "one-after-another", "side-by-side"] = "auto"
+    placement: Literal["auto", "one-after-another", "side-by-side", "spread"] = "auto"
     """Where the seed axis goes on a device."""
     tensorboard: bool = False
     """A live log for TensorBoard in the run's folder, beside progress.csv."""
