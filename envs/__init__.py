@@ -14,6 +14,7 @@
 | `CartPoleSwingUp` | a pole on a cart, swung up and kept up | physical numbers |
 | `BallAgainstWall` | one throw, whose reward jumps in the action | physical numbers |
 | `LogisticMap` | chaos, nudged | a growth rate and a horizon |
+| `Brax` | rigid bodies; an extra, `pip install 'purepg[brax]'` | Brax's name of an environment |
 
     import envs, gymnax
 
@@ -35,6 +36,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from envs.ball import BallAgainstWall
     from envs.bandit import Bandit
+    from envs.brax_env import Brax
     from envs.cartpole_swing_up import CartPoleSwingUp
     from envs.chain import Chain
     from envs.chaos import LogisticMap
@@ -51,6 +53,7 @@ __all__ = [
     "LQR",
     "BallAgainstWall",
     "Bandit",
+    "Brax",
     "CartPoleSwingUp",
     "Chain",
     "CliffWalking",
@@ -71,6 +74,7 @@ __all__ = [
 _MODULE_OF = {
     "BallAgainstWall": "ball",
     "Bandit": "bandit",
+    "Brax": "brax_env",
     "CartPoleSwingUp": "cartpole_swing_up",
     "Chain": "chain",
     "CliffWalking": "cliff_walking",

@@ -59,12 +59,12 @@ def resolve(spec: EnvironmentSpec) -> Environment:
     """The environment a spec stands for, the same object every time.
 
     Raises:
-      InvalidInput: there is no environment of this name, or its constructor refuses the arguments.
+      InvalidInput: there is no environment of this name, its constructor refuses the arguments, or it needs an extra.
     """
     make = _factory(spec.name)
     try:
         env = make(**dict(spec.arguments))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ImportError) as error:
         raise InvalidInput(f"environment {spec.name!r} cannot be made: {error}") from error
     missing = [a for a in ("reset_env", "step_env", "is_truncated", "default_params") if not hasattr(env, a)]
     if missing:

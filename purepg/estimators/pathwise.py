@@ -180,12 +180,14 @@ def _carries_gradient(spec: EnvironmentSpec, change: tuple[str, bool] | None = N
     num_steps = 4
 
     def total(actions, key):
-        _, state = env.reset_env(key, params)
-        total = jnp.zeros(())
-        for step in range(num_steps):
-            _, state, reward, _, _ = env.step_env(jax.random.fold_in(key, step), state, actions[step], params)
-            total = total + reward
-        return total
+        def step(state, action):
+            _, state, reward, _, _ = env.step_env(key, state, action, params)
+            return state, reward
+
+        fresh = env.reset_env(key, params)[1]
+        like = jax.eval_shape(step, fresh, actions[0])[0]
+        fresh = jax.tree.map(lambda x, like: jnp.asarray(x, like.dtype), fresh, like)
+        return jnp.sum(jax.lax.scan(step, fresh, actions)[1])
 
     def moves(seed):
         actions = 0.1 * jax.random.normal(jax.random.key(seed), (num_steps, *size))
