@@ -2,10 +2,10 @@
 
     python experiments/placements.py [--presets gae pathwise] [--limit-seconds 600]
 
-Every estimator preset × one-after-another and side-by-side × 1, 2, 3, 8 and 33 seeds × 1 and 2 devices: tiny runs, each
-trained, evaluated and checked to be finite. XLA's CPU backend waits for ever on some programs, most of all with two
-devices, so every preset has a process of its own for each number of devices; one that is not done in time is killed
-and its row says so. Exit code 1 if any is not done.
+Every estimator preset × one-after-another, side-by-side and spread × 1, 2, 3, 8 and 33 seeds × 1 and 2 devices: tiny
+runs, each trained, evaluated and checked to be finite. XLA's CPU backend waits for ever on some programs, most of all
+with two devices, so every preset has a process of its own for each number of devices; one that is not done in time is
+killed and its row says so. Exit code 1 if any is not done.
 
 Measured on 2 cores: all 240 runs ended, in 1.7 to 2.8 s each with compilation (`pathwise-short` 4 s), at most 80 s
 for the ten runs of a preset on one number of devices.
@@ -22,7 +22,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-PLACEMENTS = ("one-after-another", "side-by-side")
+PLACEMENTS = ("one-after-another", "side-by-side", "spread")
 COUNTS = (1, 2, 3, 8, 33)
 DEVICES = (1, 2)
 
@@ -79,7 +79,7 @@ def main(
 
     Args:
       presets: which; none: all.
-      limit_seconds: for the ten runs of one preset on one number of devices.
+      limit_seconds: for the fifteen runs of one preset on one number of devices.
       name: a preset, to be run here and now.
       num_devices: for that preset.
     """

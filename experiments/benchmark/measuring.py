@@ -17,7 +17,7 @@ SOLVED_RETURN, SOLVED_SHARE, EVALUATION_GAMES = 475.0, 0.95, 100
 
 
 class Work(NamedTuple):
-    """The same for every peer, but for the number of seeds and the learning rate."""
+    """What is to be done; the same for all peers that are compared."""
 
     env: str
     seeds: int
@@ -31,6 +31,8 @@ class Work(NamedTuple):
     discount: float
     trace_decay: float  # λ of the advantages
     entropy_coefficient: float
+    estimator: str = "gae"  # purepg's name of the way to learn
+    physics: str = "gymnax"  # or "brax": whose environment it is
 
 
 class Learner(NamedTuple):
@@ -66,17 +68,30 @@ def answer(build: Callable[[Work], Learner], packages: Sequence[str], differs: s
             reached = [mean >= SOLVED_RETURN for mean in learner.greedy()]
             solved = [before or now for before, now in zip(solved, reached, strict=True)]
         looks.append((updates, seconds, sum(solved) / work.seeds))
+    tell(work, looks, learner.compile_seconds, packages, differs, solves=learner.greedy is not None)
+
+
+def tell(
+    work: Work,
+    looks: Sequence[tuple[int, float, float]],
+    compile_seconds: float,
+    packages: Sequence[str],
+    differs: str,
+    *,
+    solves: bool = False,
+) -> None:
+    """Prints what was measured; `looks`: after each turn, updates, seconds and the share of the seeds solved so far."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     result = {
-        "compile_seconds": learner.compile_seconds,
-        "train_seconds": seconds,
+        "compile_seconds": compile_seconds,
+        "train_seconds": looks[-1][1],
         "steps": work.seeds * work.games * work.steps * looks[-1][0],
         "peak_bytes": peak if sys.platform == "darwin" else 1024 * peak,
         "looks": looks,
         "versions": {name: importlib.metadata.version(name) for name in packages},
         "differs": differs,
     }
-    if learner.greedy is not None:  # nothing: never
+    if solves:  # nothing: never
         in_time = (look[:2] for look in looks if look[2] >= SOLVED_SHARE)
         result["solved_updates"], result["solved_seconds"] = next(in_time, (None, None))
     print(json.dumps(result), flush=True)

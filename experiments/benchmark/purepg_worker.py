@@ -1,4 +1,4 @@
-"""purepg: `gae` over segments with a critic of its own, as `purepg.run` drives it."""
+"""purepg: `gae` or `pathwise-short` over segments with a critic of its own, as `purepg.run` drives it."""
 
 import dataclasses
 
@@ -20,10 +20,13 @@ def build(work: Work) -> Learner:
     seeds.use_all_cores()
     network = purepg.MLP(work.hidden, "tanh")
     critic = critics.OwnCritic(dataclasses.replace(network, output_scale=1.0))
-    estimator = dataclasses.replace(estimators.make("gae"), critic=critic)  # pyright: ignore
-    task = purepg.Task(
-        environments.environment(work.env), purepg.Softmax(network), purepg.Segments(work.games, work.steps)
-    )
+    estimator = dataclasses.replace(estimators.make(work.estimator), critic=critic)  # pyright: ignore
+    if work.physics == "brax":
+        env = environments.environment("envs:Brax", env_name=work.env)
+        policy = purepg.Gaussian(network, std="state", squash=True)
+    else:
+        env, policy = environments.environment(work.env), purepg.Softmax(network)
+    task = purepg.Task(env, policy, purepg.Segments(work.games, work.steps))
     method = purepg.PolicyGradient(task, estimator)
     numbers = purepg.Hyperparams(
         learning_rate=work.learning_rate,
@@ -40,22 +43,23 @@ def build(work: Work) -> Learner:
         params = method.params(state.learner)
         return evaluation.evaluate(method, hyper, params, key, EVALUATION_GAMES).returns.mean()
 
-    played = seeds.Placed(play, work.seeds)
     hyper = start.pad(hyperparams.over_seeds(numbers, environments.parameters(task.env, None), work.seeds))
     keys = start.pad(seeds.keys(work.seed + np.arange(work.seeds)))
     begin, init_seconds = seconds_of(lambda: start.compile(hyper, keys))
     state = jax.block_until_ready(begin(hyper, keys))
     update, train_seconds = seconds_of(lambda: chunk.compile(hyper, state))
-    look = played.compile(hyper, state)
 
     def train():
         nonlocal state
         state, metrics = jax.block_until_ready(update(hyper, state))
         jax.device_get(metrics)
 
-    return Learner(
-        train, init_seconds + train_seconds, lambda: np.asarray(played.unpad(look(hyper, state))).tolist()
-    )
+    compile_seconds = init_seconds + train_seconds
+    if work.physics == "brax":
+        return Learner(train, compile_seconds)
+    played = seeds.Placed(play, work.seeds)
+    look = played.compile(hyper, state)
+    return Learner(train, compile_seconds, lambda: np.asarray(played.unpad(look(hyper, state))).tolist())
 
 
 if __name__ == "__main__":

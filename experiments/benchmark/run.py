@@ -1,6 +1,6 @@
 """How fast is purepg beside others that do the same work?
 
-    python experiments/benchmark/run.py [--peers purepg rejax sb3] [--quick] [--repeats 3] [--limit-seconds 600]
+    python experiments/benchmark/run.py [--peers purepg rejax …] [--quick] [--repeats 3] [--limit-seconds 600]
 
 One command builds an environment for each peer in a folder of its own (kept, so that it is built once), lets them
 work in turns, each in a process of its own, and shows medians over the repeats (lowest – highest). A peer that cannot
@@ -18,8 +18,10 @@ the clock. That column and the updates beside it compare how the same numbers su
 have one learning rate, constant and large, because one gradient step an update has to do. Each repeat has other seeds.
 Stable-Baselines3 has no seed axis: one seed of it is measured, for speed alone.
 
-Left out: brax's PPO has Gaussian policies only, so it cannot play CartPole-v1, and on brax's own environments one would
-compare the physics instead of the learners. PureJaxRL is no package to be installed.
+Brax's PPO has Gaussian policies only, so it cannot play CartPole-v1. It and Brax's analytic policy gradients (APG)
+stand beside purepg's `gae` and `pathwise-short` on Brax's `reacher` (spring backend, tanh-squashed Gaussians, 64 games
+× 32 steps; `envs.Brax` needs the extra `brax`), for speed alone. There most of the time is physics, the same for both.
+Brax trains one seed at a time. PureJaxRL is no package to be installed.
 
 Measured on two otherwise idle cores, Python 3.11, medians of 3 (lowest – highest):
 
@@ -28,8 +30,18 @@ Measured on two otherwise idle cores, Python 3.11, medians of 3 (lowest – high
     rejax       8   482 (480 – 562)    6.0 (5.6 – 8.3)  745 (691 – 762)  6.1 (4.9 – never)  45 (40 – never)
     sb3         1    47 (42 – 53)      –                348 (347 – 353)
 
-So purepg trains at 2.8 times rejax's rate and compiles as long. Run time: 6 minutes, 2 more where the environments are
-built; about 2 with --quick.
+So purepg trains at 2.8 times rejax's rate and compiles as long. On `reacher`, measured once:
+
+                  seeds  1000 steps/s  compiling, s  memory, MiB
+    brax-ppo          1            90            17         1119
+    purepg-gae        1           105            33         1371
+    purepg-gae-8      8           179            33         1419
+    brax-apg          1            19            55         2555
+    purepg-short      1            18            91         2827
+
+There purepg trains as fast, with eight seeds twice as fast, and compiles twice as long: the physics is in the program
+that staggers the starts and again in the one that trains. Run time: 6 minutes for CartPole-v1 and 15 for `reacher`, 3
+more where the environments are built.
 """
 
 import csv
@@ -68,15 +80,40 @@ WORK = Work(
 )
 
 
+REACHER = WORK._replace(
+    env="reacher",
+    physics="brax",
+    seeds=1,
+    steps=32,
+    updates=40,
+    turn=10,
+    learning_rate=1e-3,
+    entropy_coefficient=1e-3,
+)
+SHORT = REACHER._replace(estimator="pathwise-short", entropy_coefficient=0.0)
+
+
 class Peer(NamedTuple):
-    packages: tuple[str, ...]  # its environment; none: the one that runs this
+    worker: str  # whose script and environment it is
+    packages: tuple[str, ...]  # of its environment; none: the one that runs this
     work: Work = WORK
 
 
+_BRAX = (
+    "brax==0.14.2",
+    "mujoco==4.0.0",
+    "mujoco-mjx==3.17.0",
+    "jax==0.10.2",
+    "jaxlib==0.10.2",
+    "flax==0.12.8",
+    "optax==0.2.8",
+    "numpy==2.4.6",
+)
 PEERS = {
-    "purepg": Peer(()),
+    "purepg": Peer("purepg", ()),
     # JAX as here. From gymnax 1.0 on a step has six values, and rejax wants five.
     "rejax": Peer(
+        "rejax",
         (
             "rejax==0.1.3",
             "gymnax==0.0.9",
@@ -89,12 +126,18 @@ PEERS = {
             "tfp-nightly==0.26.0.dev20261027",
             "gymnasium==1.3.0",
             "numpy==2.4.6",
-        )
+        ),
     ),
     "sb3": Peer(
+        "sb3",
         ("stable-baselines3==2.9.2", "torch==2.13.0", "gymnasium==1.3.0", "numpy==2.4.6"),
         WORK._replace(seeds=1, updates=30),
     ),
+    "brax-ppo": Peer("brax", _BRAX, REACHER),
+    "purepg-gae": Peer("purepg", (), REACHER),
+    "purepg-gae-8": Peer("purepg", (), REACHER._replace(seeds=8)),
+    "brax-apg": Peer("brax", _BRAX, SHORT),
+    "purepg-short": Peer("purepg", (), SHORT),
 }
 # Column of the table: title, key, unit, digits.
 COLUMNS = (
@@ -137,10 +180,10 @@ def output(command: Sequence[str | pathlib.Path], seconds: float) -> str:
 
 def environment(name: str, folder: pathlib.Path) -> pathlib.Path:
     """The interpreter of a peer's environment, which is built unless it is there with just these packages."""
-    packages = PEERS[name].packages
+    worker, packages, _ = PEERS[name]
     if not packages:
         return pathlib.Path(sys.executable)
-    home = folder / name
+    home = folder / worker
     python, built = home / "bin" / "python", home / "built.txt"
     if not built.exists() or built.read_text().split() != list(packages):
         print(f"{name}: building its environment in {home}", flush=True)
@@ -158,7 +201,7 @@ def measure(
     work = work._replace(seed=repeat * work.seeds, updates=min(work.updates, most_updates))
     try:
         python = environment(name, folder)
-        command = [python, HERE / f"{name}_worker.py", json.dumps(work._asdict())]
+        command = [python, HERE / f"{PEERS[name].worker}_worker.py", json.dumps(work._asdict())]
         answer = json.loads(output(command, seconds).splitlines()[-1])
     except (Failed, OSError, ValueError, IndexError) as error:
         answer = {"status": f"failed: {error}"}
@@ -235,7 +278,19 @@ def save(out: pathlib.Path, records: list[dict[str, Any]], rows: list[dict[str, 
 
 
 def main(
-    peers: tuple[Literal["purepg", "rejax", "sb3"], ...] = ("purepg", "rejax", "sb3"),
+    peers: tuple[
+        Literal[
+            "purepg",
+            "rejax",
+            "sb3",
+            "brax-ppo",
+            "purepg-gae",
+            "purepg-gae-8",
+            "brax-apg",
+            "purepg-short",
+        ],
+        ...,
+    ] = tuple(PEERS),
     quick: bool = False,
     repeats: int = 3,
     limit_seconds: float = 600.0,
