@@ -2,6 +2,7 @@
 
     env = envs.Brax("inverted_pendulum")                                # or by name:
     spec = purepg.environment("envs:Brax", env_name="reacher", backend="spring")
+    purepg train envs:Brax --env-arguments env_name=reacher backend=spring --estimator gae      # from the shell
 
 Brax's own `reset` and `step` are used as they are, without its wrappers: its automatic reset loses the last observation
 and repeats the first state. Where Brax says "done", the game has terminated; the time limit, 1000 steps as in Brax's
