@@ -77,7 +77,7 @@ def run(work: Work) -> list[float]:
             **common,
             policy_updates=num_turns * work.turn,
             horizon_length=work.steps,
-            network_factory=functools.partial(
+            network_factory=functools.partial(  # pyright: ignore[reportArgumentType]
                 apg_networks.make_apg_networks, hidden_layer_sizes=work.hidden, activation=nn.tanh
             ),
         )

@@ -290,7 +290,7 @@ def main(
             "purepg-short",
         ],
         ...,
-    ] = tuple(PEERS),
+    ] = (),
     quick: bool = False,
     repeats: int = 3,
     limit_seconds: float = 600.0,
@@ -300,7 +300,7 @@ def main(
     """Measures purepg and its peers on the same work.
 
     Args:
-      peers: who takes part.
+      peers: who takes part; none: all.
       quick: one repeat of 20 updates, too few to solve anything.
       repeats: processes of each peer, in turns.
       limit_seconds: a process that takes longer is killed, and its peer is out.
@@ -309,7 +309,7 @@ def main(
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # which ends the running worker too
     records, failed = [], set()
-    turns = [(repeat, name) for repeat in range(1 if quick else repeats) for name in peers]
+    turns = [(repeat, name) for repeat in range(1 if quick else repeats) for name in peers or PEERS]
     try:
         for repeat, name in turns:
             if name in failed:
