@@ -111,7 +111,7 @@ class Brax(DifferentiableEnvironment[BraxState, BraxParams]):
 def _find(name: str) -> Any:
     """Brax's class of this name."""
     try:
-        from brax import envs as theirs
+        from brax import envs as theirs  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ImportError(
             f"Brax's {name!r} needs Brax, which cannot be imported ({error}): pip install 'purepg[brax]'"
