@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import numpy as np
 
-from purepg import drawing, environments, hyperparams, rollout
+from purepg import drawing, environments, files, hyperparams, rollout
 from purepg.errors import InvalidInput
 from purepg.results import Result
 
@@ -69,7 +69,7 @@ def check_target(path: str | os.PathLike) -> pathlib.Path:
     Raises:
       InvalidInput: it is no .gif, exists already, or has no folder.
     """
-    target = pathlib.Path(path)
+    target = files.path(path)
     if target.suffix.lower() != ".gif":
         raise InvalidInput(f"{target} does not end in .gif: animations are written as GIF")
     if target.exists():

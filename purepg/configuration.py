@@ -43,6 +43,17 @@ def decode(data: Any) -> Any:
     return record(**{k: decode(v) for k, v in data.items() if k != "type"})
 
 
+def paths(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Every plain value in a record by the path of fields that leads to it."""
+    data = encode(value) if not prefix else value
+    if not isinstance(data, dict):
+        return {prefix: data}
+    found = {}
+    for name, part in data.items():
+        found |= paths(part, f"{prefix}.{name}" if prefix else name)
+    return found
+
+
 def _name(thing: Any) -> str:
     module, name = getattr(thing, "__module__", None), getattr(thing, "__qualname__", "<")
     if module in (None, "__main__") or "<" in name:

@@ -106,19 +106,58 @@ def _beside_defaults(hyper: Hyperparams, defaults: Any) -> tuple[Hyperparams, Hy
     return dataclasses.replace(hyper, env=env), Hyperparams(env=defaults)
 
 
-def encode(hyper: Hyperparams) -> dict[str, Any]:
-    """Numbers as JSON-ready data; the environment's parameters field by field, where any are given."""
-    env = hyper.env and {
-        f.name: np.asarray(getattr(hyper.env, f.name)).tolist() for f in dataclasses.fields(hyper.env)
-    }
-    return {name: np.asarray(getattr(hyper, name)).tolist() for name in _RANGES} | {"env": env}
+def encode(hyper: Hyperparams, spec: EnvironmentSpec) -> dict[str, Any]:
+    """Numbers as JSON-ready data; the environment's parameters by their paths, where any are given.
+
+    Raises:
+      InvalidInput: the parameters differ from the environment's defaults in more than their numbers.
+    """
+    fields = [f.name for f in dataclasses.fields(Hyperparams) if f.name != "env"]
+    data: dict[str, Any] = {name: np.asarray(getattr(hyper, name)).tolist() for name in fields}
+    if hyper.env is None:
+        return data | {"env": None}
+    own, defaults = (jax.tree.structure(x) for x in (hyper.env, environments.parameters(spec, None)))
+    if own != defaults:
+        raise InvalidInput(
+            f"env = {hyper.env} cannot be saved: it differs from the defaults of {spec.name!r} in more than numbers "
+            "(a static field, None, or another structure); make what differs an argument of its constructor"
+        )
+    return data | {"env": {name: np.asarray(x).tolist() for name, x in _by_path(hyper.env).items()}}
 
 
 def decode(data: dict[str, Any], spec: EnvironmentSpec) -> Hyperparams:
-    """The numbers that `encode` wrote."""
-    env = data["env"] and with_env_params(spec, data["env"])
+    """The numbers that `encode` wrote.
+
+    Raises:
+      InvalidInput: numbers or parameters of the environment have come or gone since; they are named.
+    """
     numbers: Any = {name: np.asarray(x) if isinstance(x, list) else x for name, x in data.items()}
-    return Hyperparams(**(numbers | {"env": env}))
+    _same_names("hyper-parameters", data, {f.name for f in dataclasses.fields(Hyperparams)})
+    return Hyperparams(**(numbers | {"env": data["env"] and _decoded_env(data["env"], spec)}))
+
+
+def _decoded_env(data: dict[str, Any], spec: EnvironmentSpec) -> Any:
+    defaults = environments.parameters(spec, None)
+    _same_names(f"parameters of {spec.name!r}", data, set(_by_path(defaults)))
+    leaves = [jnp.asarray(data[name], jnp.result_type(like)) for name, like in _by_path(defaults).items()]
+    return jax.tree.unflatten(jax.tree.structure(defaults), leaves)
+
+
+def _same_names(what: str, saved: dict[str, Any], known: set[str]) -> None:
+    if gone := sorted(saved.keys() - known):
+        raise InvalidInput(
+            f"the {what} have no {', '.join(gone)}, which was saved: the code has changed since"
+        )
+    if new := sorted(known - saved.keys()):
+        raise InvalidInput(
+            f"the {what} have {', '.join(new)}, which was not saved: the code has changed since"
+        )
+
+
+def _by_path(tree: Any) -> dict[str, Any]:
+    """The leaves of nested records by the names that lead to them."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): x for path, x in leaves}
 
 
 def with_env_params(spec: EnvironmentSpec, changes: dict[str, Any]) -> Any:

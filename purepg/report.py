@@ -14,6 +14,7 @@ from purepg import (
     comparisons,
     diagnostics,
     environments,
+    files,
     hyperparams,
     plotting,
     results,
@@ -58,15 +59,10 @@ def read(folders: Sequence[str | os.PathLike]) -> "dict[str, xarray.Dataset]":
     Raises:
       InvalidInput: a folder holds neither, or the environments differ.
     """
-    import xarray
-
     found: dict[str, xarray.Dataset] = {}
-    for folder in map(pathlib.Path, folders):
-        if (folder / "parts").is_dir() and (folder / "dataset.nc").exists():
-            with xarray.open_dataset(folder / "dataset.nc", engine="h5netcdf") as opened:
-                datasets = studies.split(opened.load())
-        else:
-            datasets = {folder.name: results.load(folder).dataset}
+    for folder in map(files.path, folders):
+        dataset = results.load_dataset(folder)
+        datasets = studies.split(dataset) if "config" in dataset.dims else {folder.resolve().name: dataset}
         for name, dataset in datasets.items():
             name = f"{folder}: {name}" if name in found else name
             found[name] = dataset
@@ -138,7 +134,7 @@ def signal_to_noise(folders: Sequence[str | os.PathLike]) -> "Figure":
       InvalidInput: a folder holds no run, or that of no policy gradient.
     """
     ratios, at = {}, np.empty(0)
-    for folder in map(pathlib.Path, folders):
+    for folder in map(files.path, folders):
         result = results.load(folder)
         defaults = environments.parameters(result.method.task.env, None)
         hyper = hyperparams.over_seeds(result.hyper, defaults, len(result.seeds))

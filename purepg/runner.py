@@ -1,5 +1,7 @@
 """The host loop: hundreds of seeds through compiled chunks of updates, with progress between them."""
 
+import contextlib
+import math
 import os
 import pathlib
 import time
@@ -10,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purepg import environments, hyperparams, results, run_folder
+from purepg import environments, files, folder_lock, hyperparams, results, run_folder
 from purepg import seeds as seed_axis
 from purepg.checkpoint import Checkpoints, Reached
 from purepg.errors import InvalidInput
@@ -106,7 +108,7 @@ def resume(
     Raises:
       InvalidInput: there is no run in this folder, or it cannot be read.
     """
-    folder = pathlib.Path(directory)
+    folder = files.path(directory)
     plan = run_folder.read_plan(folder)
     if run_folder.is_finished(folder):
         return results.load(folder)
@@ -130,24 +132,25 @@ def evaluate_seeds(
 def _carry_out(
     plan: Plan, folder: pathlib.Path | None, checkpoint_seconds: float, report: Callable | None
 ) -> Result:
-    """What is left of a plan, saved in its folder if it has one."""
-    checkpoints = run_folder.checkpoints(folder) if folder else None
-    try:
-        reached = checkpoints.newest(run_folder.template(plan)) if checkpoints else None
-        job = _Run(plan, reached)
-        finished = job.train(checkpoints, checkpoint_seconds, report)
-        result = job.result(evaluate=plan.evaluation_games > 0 and (finished or folder is None))
-        if folder and checkpoints:
+    """What is left of a plan, saved in its folder if it has one, which is held meanwhile."""
+    if folder is None:
+        job = _Run(plan, None)
+        job.train(None, checkpoint_seconds, report)
+        return job.result(evaluate=plan.evaluation_games > 0)
+    with folder_lock.hold(folder):
+        if run_folder.is_finished(folder):  # by the one who held it before
+            return results.load(folder)
+        with contextlib.closing(run_folder.checkpoints(folder, plan)) as checkpoints:
+            job = _Run(plan, checkpoints.newest(run_folder.template(plan)))
+            finished = job.train(checkpoints, checkpoint_seconds, report)
+            result = job.result(evaluate=plan.evaluation_games > 0 and finished)
             if finished:
                 run_folder.finish(folder, result.dataset, result.state)
                 checkpoints.remove()
             else:
                 checkpoints.save(job.reached)
-                checkpoints.finish(job.reached)
-        return result
-    finally:
-        if checkpoints:
-            checkpoints.close()
+                checkpoints.wait(job.reached)
+            return result
 
 
 class _Run:
@@ -183,7 +186,8 @@ class _Run:
         chunk = self._place(_training(plan, per_chunk))
         step = self._compile(chunk, self.hyper, before.state)
         jax.block_until_ready(before.state)
-        started = saved = time.perf_counter()
+        started = time.perf_counter()
+        saved = -math.inf  # the first chunk is kept at once
         try:
             while self._reached.iteration < plan.num_updates:
                 state, metrics = step(self.hyper, self._reached.state)
@@ -197,6 +201,8 @@ class _Run:
                 )
                 if checkpoints and now - saved >= checkpoint_seconds:
                     checkpoints.save(self.reached)
+                    if saved == -math.inf:
+                        checkpoints.wait(self.reached)  # before anybody is told of it
                     saved = now
                 if report is not None:
                     report(_progress(self._reached, before, plan.num_updates))

@@ -8,6 +8,7 @@ With fewer seeds than devices the seeds are "spread": each has several devices, 
 and share the rows out whose gradient they take, the larger part of an update. Their sum is rounded in another order.
 """
 
+import functools
 import os
 from collections.abc import Callable
 from typing import Any
@@ -44,7 +45,8 @@ def use_all_cores(num_devices: int | None = None) -> None:
 
 def keys(seeds: np.ndarray) -> jax.Array:
     """One typed key a seed, `[S]`: seed number i always has the key of i."""
-    return jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32))
+    key = functools.partial(jax.random.key, impl="threefry2x32")  # others depend on how many run beside
+    return jax.vmap(key)(jnp.asarray(seeds, jnp.uint32))
 
 
 class Placed:

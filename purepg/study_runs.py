@@ -12,7 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purepg import environments, run_folder, runner
+from purepg import configuration, environments, hyperparams, run_folder, runner
+from purepg.environments import EnvironmentSpec
+from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.results import Result
 from purepg.run_folder import Plan
@@ -67,6 +69,8 @@ class StudyRuns:
         """Goes on with what was cut off, then trains what is missing."""
         there = sorted(self.folder.glob("parts/[0-9]*")) if self.folder else []
         plans = [(path, run_folder.read_plan(path)) for path in there]
+        for path, plan in plans:
+            _check_asked_for(plan, path, configs, wanted, self.evaluations)
         clock = _Clock(report)
         for path, plan in plans:
             if not run_folder.is_finished(path):
@@ -100,6 +104,65 @@ class StudyRuns:
         places = {key: Where(len(self.results), i) for i, key in enumerate(_keys(plan))}
         self.places = places | self.places  # what was there first stays
         self.results.append(result)
+
+
+def _check_asked_for(
+    plan: Plan,
+    path: pathlib.Path,
+    configs: Sequence[Config],
+    wanted: dict[tuple[str, int], Any],
+    evaluations: tuple[int, int],
+) -> None:
+    """Refuses what would leave out a run that is there, and says in what it differs.
+
+    Raises:
+      InvalidInput: not all replicates of the run are wanted.
+    """
+    left_out = set(_keys(plan)) - set(wanted.values())
+    if not left_out:
+        return
+    folder = path.parent.parent
+    spec = plan.method.task.env
+    others = [config.method.task.env for config in configs if config.method.task.env != spec]
+    if others:
+        what = f"is of {_named(spec)}, this one is of {_named(others[0])}: give it a folder of its own"
+    elif evaluations != (plan.evaluation_games, plan.evaluate_every):
+        what = (
+            f"has evaluation_games = {plan.evaluation_games} and evaluate_every = {plan.evaluate_every}, here they are "
+            f"{evaluations[0]} and {evaluations[1]}: give the same, or another folder"
+        )
+    else:
+        what = _difference(plan, left_out, configs) + ": ask for that too, or give another folder"
+    raise InvalidInput(f"the study in {folder} {what}")
+
+
+def _difference(plan: Plan, left_out: set, configs: Sequence[Config]) -> str:
+    """What a run of the study has that is not asked for now."""
+    rows = _rows(plan.method, plan.hyper, len(plan.seeds))
+    same = [config for config in configs if config.method == plan.method]
+    numbers = {_rows(config.method, config.hyper, 1)[0]: config.num_updates for config in same}
+    if not same:
+        saved = configuration.paths(plan.method)
+        apart = [_apart(saved, configuration.paths(config.method)) for config in configs]
+        return f"has a method with {min(apart, key=len)[0]}, which none of those here has"
+    if lengths := sorted({numbers[row] for row in rows if row in numbers} - {plan.num_updates}):
+        return f"has runs of {plan.num_updates} updates, here they have {lengths[0]}"
+    if not numbers.keys() >= set(rows):
+        return (
+            f"has numbers that none of those here has: {hyperparams.encode(plan.hyper, plan.method.task.env)}"
+        )
+    return f"has seeds {', '.join(map(str, sorted({key[-1] for key in left_out})))}"
+
+
+def _apart(saved: dict[str, Any], given: dict[str, Any]) -> list[str]:
+    return [f"{name} = {value}" for name, value in saved.items() if given.get(name) != value] or [
+        "fewer fields"
+    ]
+
+
+def _named(spec: EnvironmentSpec) -> str:
+    arguments = ", ".join(f"{name}={value}" for name, value in spec.arguments)
+    return spec.name + (f" with {arguments}" if arguments else "")
 
 
 def _missing(

@@ -20,6 +20,8 @@ OUR_ENVS = pathlib.Path(envs.__file__).parent
 # Each module may import those before it. A new module has its place here first.
 ORDER = (
     "errors",
+    "files",
+    "folder_lock",
     "environments",
     "distributions",
     "families",
@@ -61,7 +63,9 @@ ORDER = (
     "diagnostics",
     "drawing",
     "plotting",
+    "saved_state",
     "checkpoint",
+    "old_runs",
     "run_folder",
     "results",
     "animation",
