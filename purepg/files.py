@@ -133,7 +133,7 @@ def reaching(target: os.PathLike) -> Iterator[None]:
     """Names a file that cannot be reached, and why."""
     try:
         yield
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise
     except OSError as error:
         raise InvalidInput(

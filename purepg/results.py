@@ -84,9 +84,9 @@ class Result:
             self.hyper,
             self.seeds,
             length,
-            attrs["evaluation_games"],
-            attrs["placement"],
-            attrs["evaluate_every"],
+            int(attrs["evaluation_games"]),  # a file gives numpy's numbers back
+            str(attrs["placement"]),
+            int(attrs["evaluate_every"]),
         )
         return run_folder.write(directory, plan, self.dataset, self.state)
 
