@@ -18,6 +18,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from purepg import environments, hyperparams, run_folder, runner, saved_state
+from purepg import seeds as seed_axis
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.results import Result
@@ -79,7 +80,7 @@ def run(
     """
     me, count = jax.process_index(), jax.process_count()
     hyper = Hyperparams() if hyper is None else hyper
-    numbers = np.arange(seeds) if isinstance(seeds, int) else np.asarray(seeds)
+    numbers = seed_axis.numbered(seeds)
     if len(numbers) < count:
         raise InvalidInput(f"{len(numbers)} seeds for {count} processes: give each at least one")
     if directory is not None:

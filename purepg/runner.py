@@ -1,6 +1,7 @@
 """The host loop: hundreds of seeds through compiled chunks of updates, with progress between them."""
 
 import contextlib
+import functools
 import math
 import os
 import pathlib
@@ -15,7 +16,7 @@ import numpy as np
 from purepg import environments, files, folder_lock, hyperparams, results, run_folder
 from purepg import seeds as seed_axis
 from purepg.checkpoint import Checkpoints, Reached
-from purepg.errors import InvalidInput
+from purepg.errors import InvalidInput, whole_number
 from purepg.evaluation import Evaluation, evaluate
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Average, Metrics
@@ -24,7 +25,9 @@ from purepg.run_folder import Plan
 from purepg.seeds import Placed
 from purepg.training import Method, TrainState, init, train
 
-_EVALUATION_STREAM = 2**31  # a number that no update of a run folds into its key
+# Numbers that no update of a run folds into its key.
+_EVALUATION_STREAM = 2**31  # the games that end a run; those among the updates have the next one
+_FRESH_STREAM = _EVALUATION_STREAM + 2
 
 
 class Progress(NamedTuple):
@@ -75,17 +78,15 @@ def run(
     """
     hyper = Hyperparams() if hyper is None else hyper
     hyperparams.check(hyper)
-    numbers = np.arange(seeds) if isinstance(seeds, int) else np.asarray(seeds)
+    numbers = seed_axis.numbered(seeds)
     repeated = len(np.unique(numbers)) < len(numbers)
     defaults = environments.parameters(method.task.env, None)
-    if (repeated and not hyperparams.varies(hyper, defaults)) or (numbers < 0).any():
-        raise InvalidInput(f"seeds = {numbers.tolist()}: give different numbers from 0 on")
-    if len(numbers) == 0 or num_updates < 1 or evaluation_games < 0:
-        raise InvalidInput(
-            f"{len(numbers)} seeds, {num_updates} updates, {evaluation_games} evaluation games: "
-            "give at least 1 seed, 1 update and 0 games"
-        )
-    if evaluate_every and (evaluate_every < 0 or num_updates % evaluate_every or not evaluation_games):
+    if repeated and not hyperparams.varies(hyper, defaults):
+        raise InvalidInput(f"seeds = {numbers.tolist()}: give each once")
+    num_updates = whole_number("num_updates", num_updates, 1)
+    evaluation_games = whole_number("evaluation_games", evaluation_games, 0)
+    evaluate_every = whole_number("evaluate_every", evaluate_every, 0)
+    if evaluate_every and (num_updates % evaluate_every or not evaluation_games):
         raise InvalidInput(
             f"evaluate_every = {evaluate_every} with {num_updates} updates and {evaluation_games} evaluation games: "
             "give a divisor of the updates and at least 1 game"
@@ -120,9 +121,16 @@ def evaluate_seeds(
 ) -> Evaluation:
     """Fresh games of every seed of a run: arrays `[S, num_games]`.
 
-    The games' randomness comes from each seed's own key and the number `stream`; 0 is what `run` itself plays.
+    The games' randomness comes from each seed's own key and the number `stream`, and is another than that of the games
+    which `run` itself plays.
+
+    Raises:
+      InvalidInput: `num_games` is no whole number of at least 1, or `stream` none from 0 to 2^32 - 1.
     """
-    placed = Placed(_evaluation(result.method, num_games, deterministic, stream), len(result.seeds))
+    num_games = whole_number("num_games", num_games, 1)
+    stream = whole_number("stream", stream, 0, 2**32 - 1)
+    fresh = _evaluation(result.method, num_games, deterministic, _FRESH_STREAM, stream)
+    placed = Placed(fresh, len(result.seeds))
     defaults = environments.parameters(result.method.task.env, None)
     hyper = hyperparams.over_seeds(result.hyper, defaults, len(result.seeds))
     arguments = placed.pad((hyper, result.state))
@@ -220,7 +228,9 @@ class _Run:
 
     def _evaluate(self) -> np.ndarray:
         """Mean greedy return of each seed, [R]."""
-        placed = self._place(_evaluation(self.plan.method, self.plan.evaluation_games, True, stream=0))
+        placed = self._place(
+            _evaluation(self.plan.method, self.plan.evaluation_games, True, _EVALUATION_STREAM, 0)
+        )
         arguments = self.hyper, self._reached.state
         played = self._compile(placed, *arguments)(*arguments)
         return np.asarray(placed.unpad(played.returns)).mean(axis=1)
@@ -257,11 +267,11 @@ def _training(plan: Plan, num_updates: int) -> Callable:
     return stretches
 
 
-def _evaluation(method: Method, num_games: int, deterministic: bool, stream: int) -> Callable:
+def _evaluation(method: Method, num_games: int, deterministic: bool, *stream: int) -> Callable:
     """Evaluation as a function of one seed's numbers and state."""
 
     def play(hyper: Hyperparams, state: TrainState) -> Evaluation:
-        key = jax.random.fold_in(jax.random.fold_in(state.key, _EVALUATION_STREAM), stream)
+        key = functools.reduce(jax.random.fold_in, stream, state.key)
         return evaluate(method, hyper, method.params(state.learner), key, num_games, deterministic)
 
     return play

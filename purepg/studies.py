@@ -22,6 +22,7 @@ import jax
 import numpy as np
 
 from purepg import files, folder_lock, hyperparams, run_folder
+from purepg import seeds as seed_axis
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.results import Result
@@ -110,9 +111,9 @@ def study(
     names = [config.name for config in configs]
     if not configs or len(set(names)) < len(names):
         raise InvalidInput(f"configurations {', '.join(names) or '(none)'}: give each a name of its own")
-    numbers = list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds]
-    if not numbers or len(set(numbers)) < len(numbers):
-        raise InvalidInput(f"seeds = {numbers}: give at least one, each once")
+    numbers = seed_axis.numbered(seeds).tolist()
+    if len(set(numbers)) < len(numbers):
+        raise InvalidInput(f"seeds = {numbers}: give each once")
     for config in configs:
         hyperparams.check(config.hyper)
     folder = None if directory is None else _open(files.path(directory))

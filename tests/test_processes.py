@@ -55,7 +55,7 @@ def test_two_processes_give_the_result_of_one_to_the_bit(tmp_path):
     assert lines[0] == lines[1]  # the same result, and the same refusals, in both
     assert "exists already" in lines[0][1]
     assert "1 seeds for 2" in lines[0][2]
-    assert "0 updates" in lines[0][3]
+    assert "num_updates = 0" in lines[0][3]
 
     names: dict = {"__name__": "job"}
     exec(JOB, names)

@@ -278,8 +278,8 @@ def test_a_narrow_range_is_drawn_from_evenly():
         ({"learning_rate": purepg.Range(0.1, 1)}, {}, "say how many draws"),
         ({"learning_rate": [0.1]}, {"draws": 0}, "draws = 0: give at least 1"),
         ({"learning_rate": [-0.1]}, {}, "learning_rate"),
-        ({"learning_rate": [0.1]}, {"seeds": (1, 1)}, "give at least one, each once"),
-        ({"learning_rate": [0.1]}, {"seeds": 0}, "give at least one"),
+        ({"learning_rate": [0.1]}, {"seeds": (1, 1)}, "give each once"),
+        ({"learning_rate": [0.1]}, {"seeds": 0}, "seeds = 0: give how many"),
     ],
 )
 def test_what_is_refused(over, options, words):

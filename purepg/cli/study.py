@@ -31,7 +31,7 @@ class Flags:
 
 def carry_out(configs: list[Any], parsed: Any, env_name: str, command: str) -> None:
     """Trains what is missing, then says what all of it says."""
-    from purepg import files, studies
+    from purepg import files, folder_lock, studies
     from purepg import report as reports
     from purepg.cli.reporting import reporting
     from purepg.errors import InvalidInput
@@ -63,10 +63,11 @@ def carry_out(configs: list[Any], parsed: Any, env_name: str, command: str) -> N
         score = "final"
     found = reports.report(study.datasets, score)
     tables.report(found)
-    reports.write_tables(found, folder)
     figures = reports.standard_figures(study.datasets, score)
-    for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png", dpi=150)
+    with folder_lock.hold(folder):
+        reports.write_tables(found, folder)
+        for name, figure in figures.items():
+            figure.savefig(folder / f"{name}.png", dpi=150)
     print(f"{time.perf_counter() - started:.1f} s in all")
     print(
         f"Saved to {folder}: dataset.nc, summary.csv, comparisons.csv, {', '.join(f'{name}.png' for name in figures)}"
