@@ -124,9 +124,10 @@ def checkpoints(folder: pathlib.Path, plan: Plan) -> Checkpoints:
     Raises:
       InvalidInput: another version of purepg wrote them.
     """
-    if (version := _read_config(folder)["format"]) != FORMAT:
+    if _is_old(folder):
+        config = _read_config(folder)
         raise InvalidInput(
-            f"the run in {folder} was begun with format {version} of purepg {_read_config(folder)['purepg']}, this is "
+            f"the run in {folder} was begun with format {config['format']} of purepg {config['purepg']}, this is "
             f"{__version__} with format {FORMAT}: end it with that version; what it has so far can be plotted"
         )
     for remains in files.remains(folder):
@@ -167,9 +168,8 @@ def read_dataset(folder: pathlib.Path) -> "xarray.Dataset":
       InvalidInput: they are damaged, or cannot be reached.
     """
     runs = sorted(folder.glob("parts/[0-9]*")) or [folder]
-    sealed = all(_read_config(run)["format"] == FORMAT for run in runs)
     with _damage_named(folder):
-        return files.read_dataset(folder / "dataset.nc", sealed=sealed)
+        return files.read_dataset(folder / "dataset.nc", sealed=not any(map(_is_old, runs)))
 
 
 def read_final(folder: pathlib.Path, plan: Plan) -> tuple["xarray.Dataset", TrainState]:
@@ -178,19 +178,16 @@ def read_final(folder: pathlib.Path, plan: Plan) -> tuple["xarray.Dataset", Trai
     Raises:
       InvalidInput: they are damaged, cannot be reached, or are of another program.
     """
-    dataset = read_dataset(folder)
+    dataset, like = read_dataset(folder), template(plan)
+    read = old_runs.read_state if _is_old(folder) else saved_state.read
     with _damage_named(folder):
-        if _read_config(folder)["format"] in old_runs.FORMATS:
-            return dataset, old_runs.read_state(folder / "state", template(plan))
-        return dataset, saved_state.read(folder / "state", template(plan))
+        return dataset, read(folder / "state", like)
 
 
 def read_newest(folder: pathlib.Path, plan: Plan) -> Reached | None:
     """The newest whole checkpoint of a run that is not finished, if there is any; changes nothing."""
-    with _damage_named(folder):
-        if _read_config(folder)["format"] in old_runs.FORMATS:
-            return old_runs.read_newest(folder / "progress", template(plan))
-        return checkpoint.newest(folder / "progress", template(plan))
+    read = old_runs.read_newest if _is_old(folder) else checkpoint.newest
+    return read(folder / "progress", template(plan))
 
 
 def template(plan: Plan) -> Any:
@@ -219,6 +216,10 @@ def _read_config(folder: pathlib.Path) -> dict[str, Any]:
             f"this is purepg {__version__} with format {FORMAT}: read it with that version"
         )
     return config
+
+
+def _is_old(folder: pathlib.Path) -> bool:
+    return _read_config(folder)["format"] in old_runs.FORMATS
 
 
 def _no_run(folder: pathlib.Path) -> str:
