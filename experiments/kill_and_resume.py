@@ -73,24 +73,27 @@ def read_for_ever(folder: pathlib.Path) -> None:
             print(run.name, result.dataset.sizes["iteration"], flush=True)
         except InvalidInput as error:
             print(run.name, error, flush=True)
+            time.sleep(0.1)
 
 
-def reader(folder: pathlib.Path) -> subprocess.Popen:
+def reader(folder: pathlib.Path, log: pathlib.Path) -> subprocess.Popen:
     command = [sys.executable, "-W", "error", __file__, "--reader", str(folder)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    with log.open("w") as file:
+        return subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
 
 
-def check(process: subprocess.Popen) -> str:
-    """How often a reader read, once it is ended.
+def check(log: pathlib.Path) -> str:
+    """How often a reader read.
 
     Raises:
       AssertionError: it saw less than before, or something else than a run.
     """
-    process.kill()
     seen: dict[str, list[int]] = {}
-    for line in process.communicate()[0].splitlines():
+    for line in log.read_text().splitlines():
         name, _, text = line.partition(" ")
-        assert text.isdecimal() or (("no checkpoint" in text or "no folder" in text) and name not in seen), line
+        assert text.isdecimal() or (("no checkpoint" in text or "no folder" in text) and name not in seen), (
+            line
+        )
         if text.isdecimal():
             seen.setdefault(name, []).append(int(text))
     assert all(updates == sorted(updates) for updates in seen.values()), seen
@@ -130,7 +133,8 @@ def main(
         folder = pathlib.Path(name)
         in_a_process(folder / "whole", estimator).wait()
         whole = purepg.load(folder / "whole")
-        watching = [reader(folder) for _ in range(readers)]
+        logs = [folder / f"reader-{i}" for i in range(readers)]
+        watching = [reader(folder, log) for log in logs]
         for i in range(times):
             run = folder / f"run-{i}"
             process = in_a_process(run, estimator)
@@ -139,8 +143,10 @@ def main(
             equal += (is_equal := same(purepg.resume(run), whole))
             print(f"killed with {there}: {'equal' if is_equal else 'DIFFERENT'}", flush=True)
         print(f"{equal} of {times} equal to the uninterrupted run bit for bit")
-        for process in watching:
-            print(f"a reader read {check(process)}")
+        for process, log in zip(watching, logs, strict=True):
+            process.kill()
+            process.wait()
+            print(f"a reader read {check(log)}")
 
 
 def kill_after(process: subprocess.Popen, run: pathlib.Path, update: float, seconds: float) -> None:
