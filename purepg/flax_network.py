@@ -53,7 +53,9 @@ class Flax:
     def __post_init__(self):
         module = self.module
         if not (callable(module) or isinstance(module, str)):
-            raise self._refused("is neither a flax module nor a class or function that makes one")
+            raise self._refused(
+                "cannot be called: a flax module with a `__call__`, or a class or function that makes one, is expected"
+            )
         if not jax.tree_util.all_leaves([module]):
             raise self._refused(
                 "has its weights already, and every seed makes its own: give its class, or a function of `rngs` (nnx) "

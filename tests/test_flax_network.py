@@ -245,6 +245,10 @@ def test_equinox():
 # What is refused
 
 
+class Silent(nn.Module):
+    width: int = 3
+
+
 class BatchNorm(nn.Module):
     @nn.compact
     def __call__(self, x):
@@ -281,7 +285,8 @@ class Needy:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Flax(3), r"Flax\(int\) is neither a flax module nor a class or function that makes one"),
+        (lambda: Flax(3), r"Flax\(int\) cannot be called: a flax module .*, or a class or function"),
+        (lambda: Flax(Silent()), r"Flax\(Silent\) cannot be called: a flax module with a `__call__`"),
         (
             lambda: Flax(NNX(3, 2, rngs=nnx.Rngs(0))),
             r"Flax\(NNX\) has its weights already, .* give its class",
