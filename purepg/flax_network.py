@@ -14,8 +14,8 @@ network is a function of its parameters and the observation.
 
 import inspect
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
 from typing import Any
 
 import flax.linen as nn
@@ -67,6 +67,12 @@ class Flax:
             raise self._refused(
                 "does not hash: give its fields tuples in place of lists and arrays, and bind no variables to it"
             ) from error
+        parts = [id(part) for part in _linen_modules(module)]
+        if len(set(parts)) < len(parts):
+            raise self._refused(
+                "holds the same module twice, which share their weights but are equal to two that do not: give a "
+                "function that makes it"
+            )
 
     def init(self, key: jax.Array, inputs: Inputs, num_outputs: int) -> Params:
         x = jnp.zeros((2, *_shape(inputs)))
@@ -143,6 +149,14 @@ class Flax:
         return InvalidInput(f"purepg.Flax({_title(self.module)}) {why}")
 
 
+def _linen_modules(value: Any) -> Iterator[nn.Module]:
+    """The linen modules in a value and in their fields."""
+    for part in jax.tree.leaves(value):
+        if isinstance(part, nn.Module):
+            yield part
+            yield from _linen_modules([getattr(part, f.name) for f in fields(part) if f.name != "parent"])
+
+
 def _linen(module: nn.Module, key: jax.Array, example: jax.Array) -> tuple[Params, _Call]:
     variables = dict(module.init(key, example))
     params = variables.pop("params", {})
@@ -162,7 +176,7 @@ def _nnx(module: Any) -> tuple[Params, _Call]:
     ]
     if others:
         raise InvalidInput(_only_params(module, ", ".join(others)))
-    params, rebuild = _arrays(state, _title(module))
+    params, rebuild = _arrays(nnx.to_pure_dict(state), _title(module))
     return params, lambda params, x: nnx.merge(structure, rebuild(params))(x)
 
 

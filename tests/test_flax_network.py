@@ -171,7 +171,7 @@ def test_the_outputs_are_those_of_numpy():
     p, out, x = of(Flax(nn.Dense(2)), VECTOR)
     np.testing.assert_allclose(out, x @ p["kernel"] + p["bias"], atol=1e-5)
     p, out, x = of(Flax(NNX), IMAGE)
-    first, last = ({k: v["value"] for k, v in p["layers"][i].items()} for i in "01")
+    first, last = (p["layers"][i] for i in "01")
     hidden = relu(x @ first["kernel"] + first["bias"])
     np.testing.assert_allclose(out, hidden @ last["kernel"] + last["bias"], atol=1e-5)
     p, out, x = of(Flax(Pytree), IMAGE)
@@ -277,6 +277,9 @@ class Counting(Pytree):
         self.activation = jnp.arange(3)
 
 
+DENSE = nn.Dense(2)
+
+
 @dataclass(frozen=True)
 class Needy:
     width: int
@@ -296,6 +299,7 @@ class Needy:
             lambda: Flax(nn.Sequential([nn.Dense(2)])),
             r"Flax\(Sequential\) does not hash: .* tuples in place of lists",
         ),
+        (lambda: Flax(Net(body=(DENSE, DENSE))), r"Flax\(Net\) holds the same module twice"),
         (lambda: Flax(nn.Dense(2).bind({"params": {}})), "bind no variables to it"),
         (lambda: Flax(Needy), r"Flax\(Needy\) needs width, and is given num_outputs, .* write a function"),
         (lambda: Flax(nn.Dense), r"Flax\(Dense\) needs features, and is given"),
