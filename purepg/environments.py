@@ -218,6 +218,8 @@ def import_object(path: str) -> Any:
         return functools.reduce(getattr, name.split("."), importlib.import_module(module))
     except (ImportError, AttributeError, ValueError) as error:
         raise InvalidInput(f"cannot import {path!r} (expected module:name): {error}") from error
+    except Exception as error:  # the module's own, when it is run
+        raise InvalidInput(f"importing {path!r} fails with {type(error).__name__}: {error}") from error
 
 
 def closest(name: str, known: Any) -> str:

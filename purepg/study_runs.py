@@ -142,8 +142,10 @@ def _difference(plan: Plan, left_out: set, configs: Sequence[Config]) -> str:
     same = [config for config in configs if config.method == plan.method]
     numbers = {_rows(config.method, config.hyper, 1)[0]: config.num_updates for config in same}
     if not same:
-        saved = configuration.paths(plan.method)
-        apart = [_apart(saved, configuration.paths(config.method)) for config in configs]
+        saved, *given = (
+            configuration.encode(method) for method in (plan.method, *(c.method for c in configs))
+        )
+        apart = [_apart(configuration.paths(saved), configuration.paths(one)) for one in given]
         return f"has a method with {min(apart, key=len)[0]}, which none of those here has"
     if lengths := sorted({numbers[row] for row in rows if row in numbers} - {plan.num_updates}):
         return f"has runs of {plan.num_updates} updates, here they have {lengths[0]}"

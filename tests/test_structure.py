@@ -29,6 +29,7 @@ ORDER = (
     "relaxed_discrete",
     "monte_carlo",
     "networks",
+    "flax_network",
     "policies",
     "normalization",
     "task",
