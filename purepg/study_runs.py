@@ -79,6 +79,8 @@ class StudyRuns:
         missing = list(_missing(configs, seeds, wanted, known, self.placement, self.evaluations))
         for plan in missing:
             clock.expect(plan)
+            if self.folder:
+                run_folder.encode(plan)  # what cannot be saved is refused before any is trained
         for path, plan in plans:
             self._add(plan, runner.resume(path, report=clock.of(plan)))
         for i, plan in enumerate(missing, start=len(plans)):
