@@ -92,9 +92,23 @@ def parameters(spec: EnvironmentSpec, params: Any) -> Any:
     return resolve(spec).default_params if params is None else params
 
 
-def time_limit(spec: EnvironmentSpec) -> int:
-    """Steps after which the environment cuts an episode, by its default parameters."""
-    return int(resolve(spec).default_params.max_steps_in_episode)
+def time_limit(spec: EnvironmentSpec, params: Any = None) -> int:
+    """Steps after which the environment cuts an episode, by `params` or, if none, its defaults.
+
+    Args:
+      params: concrete; where limits differ between replicates, `[R]`, the answer is the largest.
+
+    Raises:
+      InvalidInput: the environment has no limit of its own, or it is no whole number of at least 1.
+    """
+    with jax.ensure_compile_time_eval():
+        params = parameters(spec, params)
+    if not hasattr(params, "max_steps_in_episode"):
+        raise InvalidInput(f"{spec.name!r} has no parameter max_steps_in_episode: say max_steps yourself")
+    limit = np.asarray(params.max_steps_in_episode)
+    if not ((limit >= 1) & (limit == np.floor(limit)) & np.isfinite(limit)).all():
+        raise InvalidInput(f"max_steps_in_episode = {limit}: give a whole number, at least 1")
+    return int(limit.max())
 
 
 def inputs(spec: EnvironmentSpec) -> Inputs:
