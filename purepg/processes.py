@@ -21,6 +21,7 @@ from purepg import environments, hyperparams, run_folder, runner
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.results import Result
+from purepg.task import fitted
 from purepg.training import Method
 
 
@@ -79,6 +80,7 @@ def run(
     """
     me, count = jax.process_index(), jax.process_count()
     hyper = Hyperparams() if hyper is None else hyper
+    method = fitted(method, hyper)
     numbers = np.arange(seeds) if isinstance(seeds, int) else np.asarray(seeds)
     if len(numbers) < count:
         raise InvalidInput(f"{len(numbers)} seeds for {count} processes: give each at least one")

@@ -20,7 +20,9 @@ OUR_ENVS = pathlib.Path(envs.__file__).parent
 # Each module may import those before it. A new module has its place here first.
 ORDER = (
     "errors",
+    "checks",
     "environments",
+    "env_params",
     "distributions",
     "families",
     "expectations",
@@ -29,8 +31,8 @@ ORDER = (
     "networks",
     "policies",
     "normalization",
-    "task",
     "hyperparams",
+    "task",
     "rollout",
     "metrics",
     "returns",
