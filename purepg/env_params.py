@@ -142,6 +142,17 @@ def label(spec: EnvironmentSpec, params: Any = None) -> str:
     )
 
 
+def shared_label(labels: Iterable[str]) -> str:
+    """One label for results that may have different ones; their environments have one name."""
+    found = sorted(set(labels))
+    return found[0] if len(found) == 1 else f"{name_of(found[0])} (parameters vary)"
+
+
+def name_of(label: str) -> str:
+    """The environment's name in a label."""
+    return label.partition(" (")[0]
+
+
 def _defaults(spec: EnvironmentSpec) -> Any:
     with jax.ensure_compile_time_eval():  # also inside a caller's jit
         return environments.parameters(spec, None)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from purepg import hyperparams, run_folder
+from purepg import env_params, hyperparams, run_folder
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.results import Result
@@ -183,8 +183,8 @@ def _assemble(
             [dict(config.settings).get(name, np.nan) for config in configs],
         )
     dataset = xarray.Dataset(variables, coordinates)
-    first = configs[0]
-    dataset.attrs |= {"environment": first.method.task.env.name}
+    labels = [env_params.label(config.method.task.env, config.hyper.env) for config in configs]
+    dataset.attrs |= {"environment": env_params.shared_label(labels)}
     dataset.attrs |= {"evaluation_games": parts[0].dataset.attrs["evaluation_games"]}
     return dataset
 
