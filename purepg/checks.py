@@ -35,12 +35,14 @@ def array(name: str, value: Any, like: Any = 0.0, *, replicates: bool = False) -
     wanted = wanted if like.ndim == 0 else f"{wanted} for each of {list(like.shape)}"
     if given is None or not _fits(given, like):
         finite = "finite " if like.dtype.kind == "f" and np.isfinite(like).all() else ""
-        raise InvalidInput(f"{name} = {value!r}: give {wanted.replace('a number', f'a {finite}number')}")
+        raise InvalidInput(
+            f"{name} = {_shown(value)}: give {wanted.replace('a number', f'a {finite}number')}"
+        )
     if given.shape != like.shape and not (
         replicates and given.shape[1:] == like.shape and given.ndim > like.ndim
     ):
         also = ", or one for each replicate" if replicates else ""
-        raise InvalidInput(f"{name} = {value!r}: give {wanted}{also}, not an array {list(given.shape)}")
+        raise InvalidInput(f"{name} = {_shown(value)}: give {wanted}{also}, not an array {list(given.shape)}")
     return given.astype(like.dtype)
 
 
@@ -74,12 +76,11 @@ def record(value: Any) -> None:
     Raises:
       InvalidInput: as `field`.
     """
-    for of in dataclasses.fields(value):
+    for of in dataclasses.fields(value) if dataclasses.is_dataclass(value) else ():
         inner = getattr(value, of.name)
-        if dataclasses.is_dataclass(inner):
-            record(inner)
-        else:
-            field(of, inner)
+        field(of, inner)
+        for one in inner if isinstance(inner, tuple) else (inner,):
+            record(one)
 
 
 def _number(name: str, value: Any, kinds: tuple, default: Any) -> Any:
@@ -114,3 +115,9 @@ def _fits(given: np.ndarray, like: np.ndarray) -> bool:
     with np.errstate(over="ignore"):
         rounded = given.astype(np.float32)
     return not np.isnan(given).any() and bool(np.isfinite(rounded).all() or np.isinf(like).any())
+
+
+def _shown(value: Any) -> str:
+    """On one line, the beginning of what is long."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."

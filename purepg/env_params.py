@@ -7,7 +7,7 @@ that it was made from does not reach it.
 
 What a policy is built for must stay: the kind and number of actions, shapes, which sides of a box have a bound.
 
-Parameters are concrete here, single ones or with an axis of replicates `[R, ...]` where they differ.
+Parameters are single ones here, or have an axis of replicates `[R, ...]` where they differ. What is traced passes.
 """
 
 import dataclasses
@@ -19,6 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jax.interpreters import partial_eval
 
 from purepg import checks, environments
@@ -65,7 +66,7 @@ def check(spec: EnvironmentSpec, params: Any) -> None:
     differ = changed(spec, params)
     if words := _complaint(spec, differ):
         warnings.warn(words, stacklevel=3)
-    if differ:
+    if differ and not any(isinstance(x, Tracer) for x in jax.tree.leaves(params)):
         built_for = _outline(spec, defaults)
         for one in distinct(spec, params):
             if (found := _outline(spec, one)) != built_for:
@@ -110,7 +111,7 @@ def without_effect(spec: EnvironmentSpec) -> tuple[str, ...]:
 
 
 def changed(spec: EnvironmentSpec, params: Any) -> dict[str, Any]:
-    """The parameters that differ from the defaults, by name."""
+    """The parameters that differ from the defaults, by name, as far as they are concrete."""
     if params is None:
         return {}
     defaults = _defaults(spec)
@@ -199,7 +200,9 @@ def _same(value: Any, default: Any) -> bool:
     if len(values) != len(defaults):
         return False
     pairs = [
-        [np.asarray(x, jnp.result_type(y)) for x in (x, y)] for x, y in zip(values, defaults, strict=True)
+        [np.asarray(x, jnp.result_type(y)) for x in (x, y)]
+        for x, y in zip(values, defaults, strict=True)
+        if not isinstance(x, Tracer)
     ]
     return all((x == y).all() for x, y in pairs)
 

@@ -262,6 +262,8 @@ def look_up(what: str, name: str, table: dict[str, Any]) -> Any:
 
 
 def _freeze(value: Any) -> Any:
+    if isinstance(value, float) and value != value:
+        raise InvalidInput("an argument of an environment is NaN: give a number")
     if isinstance(value, np.ndarray | jax.Array | jnp.ndarray):
         value = np.asarray(value).tolist()
     return tuple(_freeze(v) for v in value) if isinstance(value, list | tuple) else value

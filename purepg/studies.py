@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from purepg import env_params, hyperparams, run_folder
+from purepg import env_params, environments, hyperparams, run_folder
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.results import Result
@@ -113,6 +113,10 @@ def study(
         raise InvalidInput(f"seeds = {numbers}: give at least one, each once")
     for config in configs:
         hyperparams.check(config.hyper)
+        if hyperparams.varies(config.hyper, environments.parameters(config.method.task.env, None)):
+            raise InvalidInput(
+                f"{config.name!r} has arrays among its numbers: make each a configuration, or sweep"
+            )
     folder = None if directory is None else _open(pathlib.Path(directory))
     parts = StudyRuns(folder, placement, checkpoint_seconds, (evaluation_games, evaluate_every))
     wanted = {(c.name, s): parts.key(c, s) for c in configs for s in numbers}

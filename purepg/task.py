@@ -1,6 +1,6 @@
 """The task: what is played, by which policy, and how games are collected. Static: it hashes by value.
 
-The numbers that are traced come beside it, as `Hyperparams`; `fitted` is where the two meet. It makes static what has
+The numbers that are traced come beside it, as `Hyperparams`; `fit` is where the two meet. It makes static what has
 to be, the longest game, as the environment's parameters in use have it, and refuses what does not go together.
 """
 
@@ -8,7 +8,6 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 from jax.core import Tracer
 
 from purepg import checks, env_params, environments, hyperparams
@@ -89,22 +88,23 @@ class Task:
         return normalized(policy, inputs.shape)
 
 
-def fitted(method: Any, hyper: Hyperparams) -> Any:
-    """The method, its task fitted to the numbers in use: `max_steps` is the limit of the environment's parameters.
+def fit(task: Task, hyper: Hyperparams) -> Task:
+    """The task fitted to the numbers in use: `max_steps` is the limit of the environment's parameters.
 
     Where replicates have limits of their own it is the largest: one program plays them all, and each game is cut by its
-    own. Called wherever a method meets concrete numbers; traced ones cannot be looked at and pass.
+    own. Called wherever a task meets numbers that are concrete; those that are traced cannot be looked at and pass.
 
     Raises:
       InvalidInput: a number is none or outside its range; the parameters have other spaces than a policy is built for;
         or the task's own max_steps cuts games before a limit that was given.
     """
-    checks.record(method)
+    checks.record(task)
     hyperparams.check(hyper)
-    task: Task = method.task
-    if hyper.env is None or any(isinstance(x, Tracer) for x in jax.tree.leaves(hyper.env)):
-        return method
+    if hyper.env is None:
+        return task
     env_params.check(task.env, hyper.env)
+    if not hasattr(hyper.env, "max_steps_in_episode") or isinstance(hyper.env.max_steps_in_episode, Tracer):
+        return task
     limit, default = (environments.time_limit(task.env, params) for params in (hyper.env, None))
     given = task.collect.max_steps
     if given is not None and default != limit > given:
@@ -112,6 +112,16 @@ def fitted(method: Any, hyper: Hyperparams) -> Any:
             f"max_steps = {given} cuts games before max_steps_in_episode = {limit}: leave one of them out"
         )
     if given is not None or limit == default:
-        return method
-    collect = dataclasses.replace(task.collect, max_steps=limit)
-    return dataclasses.replace(method, task=dataclasses.replace(task, collect=collect))
+        return task
+    return dataclasses.replace(task, collect=dataclasses.replace(task.collect, max_steps=limit))
+
+
+def fitted(method: Any, hyper: Hyperparams) -> Any:
+    """The method with its task fitted to the numbers in use (`fit`).
+
+    Raises:
+      InvalidInput: as `fit`; or a number of the method is none.
+    """
+    checks.record(method)
+    task = fit(method.task, hyper)
+    return method if task == method.task else dataclasses.replace(method, task=task)
