@@ -47,7 +47,7 @@ def record(result: Result, seed: int, *, deterministic: bool = True, stream: int
 
     @jax.jit
     def play(params, env_params, key):
-        choose = result.method.act(params, deterministic=deterministic)
+        choose = result.method.act(params, deterministic=deterministic, env_params=env_params)
 
         def act(key, observation):
             choice = choose(key, observation)

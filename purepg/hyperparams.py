@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from purepg import environments
+from purepg import checks, env_params
 from purepg.environments import EnvironmentSpec
 from purepg.errors import InvalidInput
 
@@ -58,13 +58,22 @@ def check(hyper: Hyperparams) -> None:
     Raises:
       InvalidInput: a value is not a number or outside its range.
     """
-    for name, (low, high) in _RANGES.items():
-        value = getattr(hyper, name)
-        if isinstance(value, Tracer):
-            continue
-        value = np.asarray(value)
-        if not ((value >= low) & (value <= high)).all():
-            raise InvalidInput(f"{name} = {value}: must lie in [{low:g}, {high:g}]")
+    for name in _RANGES:
+        check_one(name, getattr(hyper, name), replicates=True)
+
+
+def check_one(name: str, value: Any, *, replicates: bool = False) -> None:
+    """Refuses a value of one field, with `replicates` also one of the values `[R]`.
+
+    Raises:
+      InvalidInput: it is no number, outside its range, or infinite where the field's default is not.
+    """
+    if isinstance(value, Tracer):
+        return
+    (low, high), default = _RANGES[name], getattr(Hyperparams, name)
+    given = checks.array(name, value, default, replicates=replicates)
+    if not ((given >= low) & (given <= high)).all():
+        raise InvalidInput(f"{name} = {given}: must lie in [{low:g}, {high:g}]")
 
 
 def over_seeds(hyper: Hyperparams, defaults: Any, num_replicates: int) -> Hyperparams:
@@ -161,17 +170,9 @@ def _by_path(tree: Any) -> dict[str, Any]:
 
 
 def with_env_params(spec: EnvironmentSpec, changes: dict[str, Any]) -> Any:
-    """The environment's default parameters with some fields changed.
+    """The environment's default parameters with some fields changed; arrays `[R, ...]` have one for each replicate.
 
     Raises:
-      InvalidInput: the environment has no such parameter.
+      InvalidInput: the environment has no such parameter, or this is no value for it.
     """
-    defaults = environments.resolve(spec).default_params
-    known = [f.name for f in dataclasses.fields(defaults)]
-    for name in changes:
-        if name not in known:
-            raise InvalidInput(
-                f"{spec.name!r} has no parameter {name!r}{environments.closest(name, known)}; it has {', '.join(known)}"
-            )
-    arrays = {k: jnp.asarray(v, jnp.result_type(getattr(defaults, k))) for k, v in changes.items()}
-    return dataclasses.replace(defaults, **arrays)
+    return env_params.with_fields(spec, changes, replicates=True)

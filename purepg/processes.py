@@ -22,6 +22,7 @@ from purepg import seeds as seed_axis
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.results import Result
+from purepg.task import fitted
 from purepg.training import Method
 
 
@@ -81,6 +82,7 @@ def run(
     me, count = jax.process_index(), jax.process_count()
     hyper = Hyperparams() if hyper is None else hyper
     numbers = seed_axis.numbered(seeds)
+    method = fitted(method, hyper)
     if len(numbers) < count:
         raise InvalidInput(f"{len(numbers)} seeds for {count} processes: give each at least one")
     if directory is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from purepg import files, run_folder
+from purepg import env_params, files, run_folder
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
@@ -134,7 +134,10 @@ def from_plan(
     if evaluation_return is not None:
         extra["evaluation_return"] = evaluation_return
     dataset = to_dataset(metrics, plan.seeds, extra)
-    dataset.attrs |= {"compile_seconds": 0.0, "environment": plan.method.task.env.name}
+    dataset.attrs |= {
+        "compile_seconds": 0.0,
+        "environment": env_params.label(plan.method.task.env, plan.hyper.env),
+    }
     names = "evaluation_games", "evaluate_every", "placement"
     dataset.attrs |= {name: getattr(plan, name) for name in names} | attrs
     return Result(plan.method, plan.hyper, state, dataset)

@@ -23,6 +23,7 @@ from purepg.metrics import Average, Metrics
 from purepg.results import Result
 from purepg.run_folder import Plan
 from purepg.seeds import Placed
+from purepg.task import fitted
 from purepg.training import Method, TrainState, init, train
 
 # Numbers that no update of a run folds into its key.
@@ -77,7 +78,7 @@ def run(
       A result with the seed axis in every array; compile and run time are attributes of its dataset.
     """
     hyper = Hyperparams() if hyper is None else hyper
-    hyperparams.check(hyper)
+    method = fitted(method, hyper)
     numbers = seed_axis.numbered(seeds)
     repeated = len(np.unique(numbers)) < len(numbers)
     defaults = environments.parameters(method.task.env, None)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from purepg import files, folder_lock, hyperparams, run_folder
+from purepg import env_params, environments, files, folder_lock, hyperparams, run_folder
 from purepg import seeds as seed_axis
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
@@ -116,6 +116,10 @@ def study(
         raise InvalidInput(f"seeds = {numbers}: give each once")
     for config in configs:
         hyperparams.check(config.hyper)
+        if hyperparams.varies(config.hyper, environments.parameters(config.method.task.env, None)):
+            raise InvalidInput(
+                f"{config.name!r} has arrays among its numbers: make each a configuration, or sweep"
+            )
     folder = None if directory is None else _open(files.path(directory))
     parts = StudyRuns(folder, placement, checkpoint_seconds, (evaluation_games, evaluate_every))
     wanted = {(c.name, s): parts.key(c, s) for c in configs for s in numbers}
@@ -187,8 +191,8 @@ def _assemble(
             [dict(config.settings).get(name, np.nan) for config in configs],
         )
     dataset = xarray.Dataset(variables, coordinates)
-    first = configs[0]
-    dataset.attrs |= {"environment": first.method.task.env.name}
+    labels = [env_params.label(config.method.task.env, config.hyper.env) for config in configs]
+    dataset.attrs |= {"environment": env_params.shared_label(labels)}
     dataset.attrs |= {"evaluation_games": parts[0].dataset.attrs["evaluation_games"]}
     return dataset
 

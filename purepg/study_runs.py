@@ -4,6 +4,8 @@ A replicate is its method, its numbers, its length, its evaluations and its seed
 seed lie along the replicates' axis of one run.
 """
 
+import dataclasses
+import math
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -57,7 +59,13 @@ class StudyRuns:
     def key(self, config: Config, seed: int) -> Any:
         """What a replicate is."""
         hyper = _rows(config.method, config.hyper, 1)
-        return config.method, config.num_updates, self.evaluations, hyper[0], seed
+        return (
+            *_played(config.method, config.hyper, 1)[0],
+            config.num_updates,
+            self.evaluations,
+            hyper[0],
+            seed,
+        )
 
     def carry_out(
         self,
@@ -214,8 +222,20 @@ def _rows(method: Method, hyper: Hyperparams, num_replicates: int) -> list[tuple
 def _keys(plan: Plan) -> list[Any]:
     """What each replicate of a run is."""
     rows = _rows(plan.method, plan.hyper, len(plan.seeds))
-    fixed = plan.method, plan.num_updates, (plan.evaluation_games, plan.evaluate_every)
-    return [(*fixed, row, int(seed)) for row, seed in zip(rows, plan.seeds, strict=True)]
+    played = _played(plan.method, plan.hyper, len(plan.seeds))
+    fixed = plan.num_updates, (plan.evaluation_games, plan.evaluate_every)
+    return [(*game, *fixed, row, int(seed)) for game, row, seed in zip(played, rows, plan.seeds, strict=True)]
+
+
+def _played(method: Method, hyper: Hyperparams, num_replicates: int) -> list[tuple[Method, int | None]]:
+    """Each replicate's method and its longest game, whatever the static length of the program that plays all."""
+    if not hasattr(hyper.env, "max_steps_in_episode"):
+        return [(method, None)] * num_replicates
+    task: Any = method.task
+    longest = np.minimum(np.asarray(hyper.env.max_steps_in_episode), task.collect.max_steps or math.inf)
+    task = dataclasses.replace(task, collect=dataclasses.replace(task.collect, max_steps=None))
+    bare: Any = dataclasses.replace(method, task=task)  # pyright: ignore
+    return [(bare, int(x)) for x in np.broadcast_to(longest, num_replicates)]
 
 
 class _Clock:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
-from purepg import metrics
+from purepg import metrics, task
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
 from purepg.rollout import Act
@@ -27,7 +27,7 @@ class Method(Protocol):
     def init(self, hyper: Hyperparams, key: jax.Array) -> Any: ...
     def update(self, hyper: Hyperparams, state: Any, key: jax.Array) -> tuple[Any, Metrics]: ...
     def params(self, state: Any) -> Any: ...
-    def act(self, params: Any, *, deterministic: bool) -> Act: ...
+    def act(self, params: Any, *, deterministic: bool, env_params: Any = None) -> Act: ...
 
 
 class TrainState(NamedTuple):
@@ -42,6 +42,7 @@ class TrainState(NamedTuple):
 
 def init(method: Method, hyper: Hyperparams, key: jax.Array) -> TrainState:
     """A fresh run of `method` from a typed key. Pure, one seed; map it over keys for more."""
+    method = task.fitted(method, hyper)
     init_key, run_key = jax.random.split(key)
     return TrainState(method.init(hyper, init_key), run_key, jnp.int32(0), jnp.int32(0), jnp.int32(-1))
 
@@ -54,6 +55,7 @@ def train(
     An update whose new state is not finite leaves the learner as it was and counts as skipped; after `PATIENCE` of
     them in a row the seed is frozen.
     """
+    method = task.fitted(method, hyper)
 
     def one_update(state: TrainState, _):
         key = jax.random.fold_in(state.key, state.iteration)
