@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from purepg import checks, env_params
+from purepg import checks, env_params, environments
 from purepg.environments import EnvironmentSpec
 from purepg.errors import InvalidInput
 
