@@ -26,6 +26,11 @@ from purepg import checks, environments
 from purepg.environments import EnvironmentSpec
 from purepg.errors import InvalidInput
 
+# Constants saved beside what they are made from, where an environment is known for it: they do not follow.
+_DERIVED = {
+    "CartPole-v1": {"total_mass": ("masscart", "masspole"), "polemass_length": ("masspole", "length")}
+}
+
 
 def with_fields(spec: EnvironmentSpec, changes: dict[str, Any], *, replicates: bool) -> Any:
     """The environment's default parameters with some fields changed.
@@ -57,14 +62,19 @@ def check(spec: EnvironmentSpec, params: Any) -> None:
       InvalidInput: as said.
     """
     defaults = _defaults(spec)
-    for name in (f.name for f in dataclasses.fields(defaults)):
+    names = [f.name for f in dataclasses.fields(defaults)]
+    if not all(hasattr(params, name) for name in names):
+        raise InvalidInput(
+            f"env = {params!r} are no parameters of {spec.name!r}: give its own, with {', '.join(names)}"
+        )
+    for name in names:
         like, value = getattr(defaults, name), getattr(params, name)
         if jax.tree.structure(like) != jax.tree.structure(value):
             raise InvalidInput(f"{name} = {value!r}: a value like {spec.name!r}'s own {like!r} is needed")
         for x, y in zip(jax.tree.leaves(value), jax.tree.leaves(like), strict=True):
             _checked(spec, name, x, y, replicates=True)
     differ = changed(spec, params)
-    if words := _complaint(spec, differ):
+    if words := _complaint(spec, differ) or _stale(spec, differ):
         warnings.warn(words, stacklevel=3)
     if differ and not any(isinstance(x, Tracer) for x in jax.tree.leaves(params)):
         built_for = _outline(spec, defaults)
@@ -126,7 +136,12 @@ def distinct(spec: EnvironmentSpec, params: Any) -> Iterator[Any]:
     params = defaults if params is None else params
     leaves, structure = jax.tree.flatten(jax.tree.map(np.asarray, params))
     varies = [x.ndim > np.ndim(like) for x, like in zip(leaves, jax.tree.leaves(defaults), strict=True)]
-    count = max((len(x) for x, more in zip(leaves, varies, strict=True) if more), default=1)
+    lengths = {len(x) for x, more in zip(leaves, varies, strict=True) if more} or {1}
+    if len(lengths) > 1:
+        raise InvalidInput(
+            f"parameters for {' and '.join(map(str, sorted(lengths)))} replicates: give as many of each"
+        )
+    (count,) = lengths
     rows = [[x[i] if more else x for x, more in zip(leaves, varies, strict=True)] for i in range(count)]
     for row in {tuple(x.tobytes() for x in row): row for row in rows}.values():
         yield jax.tree.unflatten(structure, row)
@@ -173,10 +188,26 @@ def _complaint(spec: EnvironmentSpec, names: Iterable[str]) -> str:
     if not dead:
         return ""
     fields = [f.name for f in dataclasses.fields(_defaults(spec))]
+    made = [name for name, parts in _DERIVED.get(spec.name, {}).items() if set(parts) & set(dead)]
+    instead = f"; {' and '.join(made)}, made from it, is a parameter of its own" if made else ""
     return (
-        f"{', '.join(dead)} has no effect in {spec.name!r}: neither reset nor step, limit or spaces read it (constants "
-        "derived from it are parameters of their own). Those with an effect: "
-        f"{', '.join(name for name in fields if name not in without_effect(spec))}"
+        f"{', '.join(dead)} has no effect in {spec.name!r}: neither reset nor step, limit or spaces read it{instead}. "
+        f"Those with an effect: {', '.join(name for name in fields if name not in without_effect(spec))}"
+    )
+
+
+def _stale(spec: EnvironmentSpec, differ: Iterable[str]) -> str:
+    """What to say of constants that were made from parameters which differ, and have stayed."""
+    stays = {
+        name: parts
+        for name, parts in _DERIVED.get(spec.name, {}).items()
+        if name not in differ and set(parts) & set(differ)
+    }
+    made = [f"{name} (made from {' and '.join(parts)})" for name, parts in stays.items()]
+    return (
+        f"{', '.join(made)} is a parameter of its own in {spec.name!r} and has stayed: set it too"
+        if made
+        else ""
     )
 
 
