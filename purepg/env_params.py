@@ -50,7 +50,7 @@ def with_fields(spec: EnvironmentSpec, changes: dict[str, Any], *, replicates: b
                 f"{spec.name!r} has no parameter {name!r}{environments.closest(name, known)}; it has {', '.join(known)}"
             )
         if (like := getattr(defaults, name)) is not None or value is not None:
-            arrays[name] = jnp.asarray(_checked(spec, name, value, like, replicates))
+            arrays[name] = _checked(spec, name, value, like, replicates)  # NumPy's stay concrete inside a jit
     return dataclasses.replace(defaults, **arrays)
 
 
@@ -180,6 +180,8 @@ def _checked(spec: EnvironmentSpec, name: str, value: Any, like: Any, replicates
             f"{name} is none in {spec.name!r}, which decides how it is traced: give it to the constructor"
         )
     like = np.asarray(like, jnp.result_type(like))
+    if isinstance(value, Tracer):
+        return jnp.asarray(value, like.dtype)
     return checks.array(name, value, like, replicates=replicates)
 
 

@@ -203,6 +203,16 @@ def test_the_pure_functions_follow_it_too():
     assert (played.lengths == 510).all()
 
 
+def test_a_limit_that_is_concrete_is_followed_beside_what_is_traced():
+    @jax.jit
+    def length(gravity):
+        hyper = with_params(gravity=gravity, max_steps_in_episode=510, **ENDLESS)
+        state = purepg.init(method(), hyper, jax.random.key(0))
+        return purepg.train(method(), hyper, state, 1)[1]["length"].sum[0] / 2
+
+    assert length(5.0) == 510
+
+
 def test_a_limit_that_the_task_contradicts_is_refused():
     with pytest.raises(InvalidInput, match="max_steps = 100 cuts games before max_steps_in_episode = 600"):
         purepg.run(method(collect=purepg.Games(2, 100)), with_params(max_steps_in_episode=600), 1, 1)
