@@ -63,7 +63,7 @@ def field(of: dataclasses.Field, value: Any) -> Any:
       InvalidInput: the field is annotated as a number, and the value is none.
     """
     kinds = typing.get_args(of.type) or (of.type,)
-    if value is None and type(None) in kinds:
+    if value is None and (type(None) in kinds or of.default is None):
         return None
     if isinstance(value, list | tuple):
         return tuple(_number(of.name, x, kinds, 0) for x in value)

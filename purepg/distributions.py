@@ -161,10 +161,10 @@ def squash(u: jax.Array, sides: Sides) -> jax.Array:
 _HALF_LOG_2PI = 0.5 * float(np.log(2 * np.pi))
 _LOG_2 = float(np.log(2.0))
 _SHIFT = float(np.log(np.expm1(1.0)))  # softplus of it is 1
-_NODES, _WEIGHTS = (np.float32(x) for x in np.polynomial.hermite_e.hermegauss(32))
+_NODES, _WEIGHTS = (np.asarray(x, np.float32) for x in np.polynomial.hermite_e.hermegauss(32))
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
-_PLACES, _LENGTHS = (np.float32(10 * x) for x in np.polynomial.legendre.leggauss(32))
-_PLACES = _PLACES + np.float32(10)  # on [0, 20]
+_PLACES, _LENGTHS = (np.asarray(10 * x, np.float32) for x in np.polynomial.legendre.leggauss(32))
+_PLACES = np.asarray(_PLACES + 10, np.float32)  # on [0, 20]
 
 
 def _by_side(sides: Sides | None, x: jax.Array, both, below, free, *, odd: bool = False) -> jax.Array:

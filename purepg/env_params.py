@@ -10,7 +10,6 @@ What a policy is built for must stay: the kind and number of actions, shapes, wh
 Parameters are single ones here, or have an axis of replicates `[R, ...]` where they differ. What is traced passes.
 """
 
-import dataclasses
 import functools
 import warnings
 from collections.abc import Iterable, Iterator
@@ -26,27 +25,46 @@ from purepg import checks, environments
 from purepg.environments import EnvironmentSpec
 from purepg.errors import InvalidInput
 
+# Constants saved beside what they are made from, where an environment is known for it: they do not follow.
+_DERIVED = {
+    "CartPole-v1": {"total_mass": ("masscart", "masspole"), "polemass_length": ("masspole", "length")}
+}
 
-def with_fields(spec: EnvironmentSpec, changes: dict[str, Any], *, replicates: bool) -> Any:
-    """The environment's default parameters with some fields changed.
+
+def leaves(params: Any) -> dict[str, Any]:
+    """The numbers of parameters by their names; of those in a record, or a tuple in it, with a dot."""
+    found = jax.tree_util.tree_leaves_with_path(params)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): x for path, x in found}
+
+
+def with_fields(spec: EnvironmentSpec, changes: dict[str, Any], *, replicates: bool, base: Any = None) -> Any:
+    """The environment's parameters with some of their numbers changed.
 
     Args:
-      replicates: whether a field may have an axis more, one value for each replicate.
+      replicates: whether a number may have an axis more, one value for each replicate.
+      base: the parameters that are changed; none: the defaults.
 
     Raises:
       InvalidInput: the environment has no such parameter, or this is no value for it.
     """
     defaults = _defaults(spec)
-    known = [f.name for f in dataclasses.fields(defaults)]
-    arrays = {}
+    known = leaves(defaults)
+    arrays = leaves(defaults if base is None else base)
     for name, value in changes.items():
-        if name not in known:
+        if name in known:
+            arrays[name] = _checked(
+                name, value, known[name], replicates
+            )  # NumPy's stay concrete inside a jit
+        elif not hasattr(defaults, name):
+            close = environments.closest(name, known)
+            raise InvalidInput(f"{spec.name!r} has no parameter {name!r}{close}; it has {', '.join(known)}")
+        elif getattr(defaults, name) is not value:
+            stays = getattr(defaults, name)
             raise InvalidInput(
-                f"{spec.name!r} has no parameter {name!r}{environments.closest(name, known)}; it has {', '.join(known)}"
+                f"{name} is {'none' if stays is None else stays} in {spec.name!r}, which decides how it is traced: "
+                "give it to the constructor, or a number in it by its name and a dot"
             )
-        if (like := getattr(defaults, name)) is not None or value is not None:
-            arrays[name] = jnp.asarray(_checked(spec, name, value, like, replicates))
-    return dataclasses.replace(defaults, **arrays)
+    return jax.tree.unflatten(jax.tree.structure(defaults if base is None else base), list(arrays.values()))
 
 
 def check(spec: EnvironmentSpec, params: Any) -> None:
@@ -56,15 +74,13 @@ def check(spec: EnvironmentSpec, params: Any) -> None:
     Raises:
       InvalidInput: as said.
     """
+    check_structure(spec, params)
     defaults = _defaults(spec)
-    for name in (f.name for f in dataclasses.fields(defaults)):
-        like, value = getattr(defaults, name), getattr(params, name)
-        if jax.tree.structure(like) != jax.tree.structure(value):
-            raise InvalidInput(f"{name} = {value!r}: a value like {spec.name!r}'s own {like!r} is needed")
-        for x, y in zip(jax.tree.leaves(value), jax.tree.leaves(like), strict=True):
-            _checked(spec, name, x, y, replicates=True)
+    given = leaves(params)
+    for name, like in leaves(defaults).items():
+        _checked(name, given[name], like, replicates=True)
     differ = changed(spec, params)
-    if words := _complaint(spec, differ):
+    if words := _complaint(spec, differ) or _stale(spec, differ):
         warnings.warn(words, stacklevel=3)
     if differ and not any(isinstance(x, Tracer) for x in jax.tree.leaves(params)):
         built_for = _outline(spec, defaults)
@@ -74,6 +90,24 @@ def check(spec: EnvironmentSpec, params: Any) -> None:
                     f"{spec.name!r} with other {', '.join(differ)} has spaces {found}, its defaults have {built_for}: "
                     "what a policy is built for must stay; give it to the constructor, where that takes it"
                 )
+
+
+def check_structure(spec: EnvironmentSpec, params: Any) -> None:
+    """
+    Raises:
+      InvalidInput: the parameters differ from the environment's own in more than their numbers.
+    """
+    defaults = _defaults(spec)
+    own = leaves(defaults)
+    if leaves(params).keys() != own.keys():
+        raise InvalidInput(
+            f"env = {params!r} are no parameters of {spec.name!r}: give its own, with {', '.join(own)}"
+        )
+    if jax.tree.structure(params) != jax.tree.structure(defaults):
+        raise InvalidInput(
+            f"env = {params!r} differs from the defaults of {spec.name!r} in a field that is no number, which "
+            "decides how it is traced: make what differs an argument of its constructor"
+        )
 
 
 def refuse_without_effect(spec: EnvironmentSpec, names: Iterable[str]) -> None:
@@ -105,19 +139,17 @@ def without_effect(spec: EnvironmentSpec) -> tuple[str, ...]:
     ):  # whatever an environment says to being traced: training says it too, at the right place
         return ()
     read = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))[1]
-    names = [path[0].name for path, _ in jax.tree_util.tree_flatten_with_path(defaults)[0]]  # pyright: ignore
-    found = {name for name, used in zip(names, read, strict=False) if used}  # parameters come first
-    return tuple(name for name in dict.fromkeys(names) if name not in found)
+    return tuple(
+        name for name, used in zip(leaves(defaults), read, strict=False) if not used
+    )  # they come first
 
 
 def changed(spec: EnvironmentSpec, params: Any) -> dict[str, Any]:
     """The parameters that differ from the defaults, by name, as far as they are concrete."""
     if params is None:
         return {}
-    defaults = _defaults(spec)
-    names = [f.name for f in dataclasses.fields(defaults)]
-    pairs = {name: (getattr(params, name), getattr(defaults, name)) for name in names}
-    return {name: value for name, (value, default) in pairs.items() if not _same(value, default)}
+    defaults = leaves(_defaults(spec))
+    return {name: value for name, value in leaves(params).items() if not _same(value, defaults[name])}
 
 
 def distinct(spec: EnvironmentSpec, params: Any) -> Iterator[Any]:
@@ -126,7 +158,12 @@ def distinct(spec: EnvironmentSpec, params: Any) -> Iterator[Any]:
     params = defaults if params is None else params
     leaves, structure = jax.tree.flatten(jax.tree.map(np.asarray, params))
     varies = [x.ndim > np.ndim(like) for x, like in zip(leaves, jax.tree.leaves(defaults), strict=True)]
-    count = max((len(x) for x, more in zip(leaves, varies, strict=True) if more), default=1)
+    lengths = {len(x) for x, more in zip(leaves, varies, strict=True) if more} or {1}
+    if len(lengths) > 1:
+        raise InvalidInput(
+            f"parameters for {' and '.join(map(str, sorted(lengths)))} replicates: give as many of each"
+        )
+    (count,) = lengths
     rows = [[x[i] if more else x for x, more in zip(leaves, varies, strict=True)] for i in range(count)]
     for row in {tuple(x.tobytes() for x in row): row for row in rows}.values():
         yield jax.tree.unflatten(structure, row)
@@ -159,12 +196,10 @@ def _defaults(spec: EnvironmentSpec) -> Any:
         return environments.parameters(spec, None)
 
 
-def _checked(spec: EnvironmentSpec, name: str, value: Any, like: Any, replicates: bool) -> Any:
-    if not jax.tree.leaves(like):
-        raise InvalidInput(
-            f"{name} is none in {spec.name!r}, which decides how it is traced: give it to the constructor"
-        )
+def _checked(name: str, value: Any, like: Any, replicates: bool) -> Any:
     like = np.asarray(like, jnp.result_type(like))
+    if isinstance(value, Tracer):
+        return jnp.asarray(value, like.dtype)
     return checks.array(name, value, like, replicates=replicates)
 
 
@@ -172,11 +207,27 @@ def _complaint(spec: EnvironmentSpec, names: Iterable[str]) -> str:
     dead = [name for name in names if name in without_effect(spec)]
     if not dead:
         return ""
-    fields = [f.name for f in dataclasses.fields(_defaults(spec))]
+    others = [name for name in leaves(_defaults(spec)) if name not in without_effect(spec)]
+    made = [name for name, parts in _DERIVED.get(spec.name, {}).items() if set(parts) & set(dead)]
+    instead = f"; {' and '.join(made)}, made from it, is a parameter of its own" if made else ""
     return (
-        f"{', '.join(dead)} has no effect in {spec.name!r}: neither reset nor step, limit or spaces read it (constants "
-        "derived from it are parameters of their own). Those with an effect: "
-        f"{', '.join(name for name in fields if name not in without_effect(spec))}"
+        f"{', '.join(dead)} has no effect in {spec.name!r}: neither reset nor step, limit or spaces read it{instead}. "
+        f"Those with an effect: {', '.join(others)}"
+    )
+
+
+def _stale(spec: EnvironmentSpec, differ: Iterable[str]) -> str:
+    """What to say of constants that were made from parameters which differ, and have stayed."""
+    stays = {
+        name: parts
+        for name, parts in _DERIVED.get(spec.name, {}).items()
+        if name not in differ and set(parts) & set(differ)
+    }
+    made = [f"{name} (made from {' and '.join(parts)})" for name, parts in stays.items()]
+    return (
+        f"{', '.join(made)} is a parameter of its own in {spec.name!r} and has stayed: set it too"
+        if made
+        else ""
     )
 
 
@@ -196,15 +247,10 @@ def _outline(spec: EnvironmentSpec, params: Any) -> tuple:
 
 def _same(value: Any, default: Any) -> bool:
     """Whether a parameter is its default, in the type that is traced."""
-    values, defaults = jax.tree.leaves(value), jax.tree.leaves(default)
-    if len(values) != len(defaults):
-        return False
-    pairs = [
-        [np.asarray(x, jnp.result_type(y)) for x in (x, y)]
-        for x, y in zip(values, defaults, strict=True)
-        if not isinstance(x, Tracer)
-    ]
-    return all((x == y).all() for x, y in pairs)
+    if isinstance(value, Tracer):
+        return True
+    value, default = (np.asarray(x, jnp.result_type(default)) for x in (value, default))
+    return bool((value == default).all())
 
 
 def _brief(value: Any) -> str:

@@ -125,13 +125,8 @@ def encode(hyper: Hyperparams, spec: EnvironmentSpec) -> dict[str, Any]:
     data: dict[str, Any] = {name: np.asarray(getattr(hyper, name)).tolist() for name in fields}
     if hyper.env is None:
         return data | {"env": None}
-    own, defaults = (jax.tree.structure(x) for x in (hyper.env, environments.parameters(spec, None)))
-    if own != defaults:
-        raise InvalidInput(
-            f"env = {hyper.env} cannot be saved: it differs from the defaults of {spec.name!r} in more than numbers "
-            "(a static field, None, or another structure); make what differs an argument of its constructor"
-        )
-    return data | {"env": {name: np.asarray(x).tolist() for name, x in _by_path(hyper.env).items()}}
+    env_params.check_structure(spec, hyper.env)
+    return data | {"env": {name: np.asarray(x).tolist() for name, x in env_params.leaves(hyper.env).items()}}
 
 
 def decode(data: dict[str, Any], spec: EnvironmentSpec) -> Hyperparams:
@@ -147,8 +142,10 @@ def decode(data: dict[str, Any], spec: EnvironmentSpec) -> Hyperparams:
 
 def _decoded_env(data: dict[str, Any], spec: EnvironmentSpec) -> Any:
     defaults = environments.parameters(spec, None)
-    _same_names(f"parameters of {spec.name!r}", data, set(_by_path(defaults)))
-    leaves = [jnp.asarray(data[name], jnp.result_type(like)) for name, like in _by_path(defaults).items()]
+    _same_names(f"parameters of {spec.name!r}", data, set(env_params.leaves(defaults)))
+    leaves = [
+        jnp.asarray(data[name], jnp.result_type(like)) for name, like in env_params.leaves(defaults).items()
+    ]
     return jax.tree.unflatten(jax.tree.structure(defaults), leaves)
 
 
@@ -161,12 +158,6 @@ def _same_names(what: str, saved: dict[str, Any], known: set[str]) -> None:
         raise InvalidInput(
             f"the {what} have {', '.join(new)}, which was not saved: the code has changed since"
         )
-
-
-def _by_path(tree: Any) -> dict[str, Any]:
-    """The leaves of nested records by the names that lead to them."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): x for path, x in leaves}
 
 
 def with_env_params(spec: EnvironmentSpec, changes: dict[str, Any]) -> Any:

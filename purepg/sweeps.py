@@ -138,18 +138,17 @@ def changed(method: Any, hyper: Hyperparams, field: str, value: Any) -> tuple[An
         return method, dataclasses.replace(hyper, **{field: value})
     head, _, rest = field.partition(".")
     if head == "env" and rest:
-        base = env_params.with_fields(method.task.env, {rest: value}, replicates=False)
-        env = base if hyper.env is None else dataclasses.replace(hyper.env, **{rest: getattr(base, rest)})
+        env = env_params.with_fields(method.task.env, {rest: value}, replicates=False, base=hyper.env)
         return method, dataclasses.replace(hyper, env=env)
-    known = names + ["env." + f.name for f in _env_fields(method)] + _static(method)
+    known = names + [f"env.{name}" for name in env_params.leaves(_defaults(method))] + _static(method)
     if field not in known:
         close = environments.closest(field, known)
         raise InvalidInput(f"no field {field!r} to sweep{close}; there are {', '.join(known)}")
     return _replaced(method, field.split("."), value), hyper
 
 
-def _env_fields(method: Method) -> tuple:
-    return dataclasses.fields(environments.parameters(method.task.env, None))
+def _defaults(method: Method) -> Any:
+    return environments.parameters(method.task.env, None)
 
 
 def _static(record: Any, prefix: str = "") -> list[str]:

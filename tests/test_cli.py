@@ -1,10 +1,12 @@
+import math
 import pathlib
 import re
 
 import pytest
 
 import purepg
-from purepg import cli
+from purepg import cli, task
+from purepg.cli.job import parse_job
 
 SMALL = ["--seeds", "2", "--updates", "2", "--num-games", "4", "--evaluation-games", "5"]
 
@@ -65,6 +67,33 @@ def test_train_continuous_actions_in_segments_with_a_critic(tmp_path):
     assert result.method.task.policy == purepg.Gaussian(purepg.MLP((8,)), std="state", squash=True)
     assert result.method.task.normalize_observations
     assert result.hyper.trace_decay == 0.5
+
+
+@pytest.mark.parametrize("flag", [["--env-arguments=slip=0.2"], ["--env_arguments", "slip=0.2"]])
+def test_flags_that_choose_others_are_read_in_every_spelling(flag):
+    words = ["GridWorld", "--estimator=gae", *flag, "--collect=segments", "--updates=7", "--num-steps", "5"]
+    parsed, method, hyper = parse_job(words, "train")
+    assert method.task.env == purepg.environment("GridWorld", slip=0.2)
+    assert method.task.collect == purepg.Segments(64, 5)
+    assert parsed.updates == method.optimizer.horizon == 7
+    assert hyper.env is None
+
+
+def test_an_infinite_norm_may_be_given_where_another_is_the_default():
+    assert (
+        parse_job(["CartPole-v1", "--estimator", "gae", "--max-gradient-norm", "inf"], "train")[
+            2
+        ].max_gradient_norm
+        == math.inf
+    )
+
+
+def test_a_parameter_of_the_environment_is_traced():
+    _, method, hyper = parse_job(
+        ["CartPole-v1", "--env-params", "gravity=5", "max_steps_in_episode=900"], "train"
+    )
+    assert (hyper.env.gravity, hyper.env.max_steps_in_episode) == (5.0, 900)
+    assert task.fitted(method, hyper).task.max_steps == 900
 
 
 def test_environment_arguments_reach_the_environment(run_folder):
@@ -162,6 +191,46 @@ BAD = {
     "total with weights": (["train", "Bandit", "--target", "total"], "discount_weighting off"),
     "unknown parameter": (["train", "CartPole-v1", "--env-params", "gravitas=1"], "did you mean 'gravity'"),
     "not name=value": (["train", "CartPole-v1", "--env-params", "gravity"], "name=value"),
+    "parameter NaN": (
+        ["train", "CartPole-v1", "--env-params", "gravity=nan"],
+        "gravity = nan: give a finite number",
+    ),
+    "parameter infinite": (["train", "CartPole-v1", "--env-params", "gravity=inf"], "gravity = inf"),
+    "parameter no number": (["train", "CartPole-v1", "--env-params", "gravity=big"], "gravity = 'big'"),
+    "parameter for each seed": (
+        ["train", "CartPole-v1", "--env-params", "gravity=[1,2]"],
+        "not an array [2]",
+    ),
+    "limit not whole": (
+        ["train", "CartPole-v1", "--env-params", "max_steps_in_episode=9.5"],
+        "a whole number",
+    ),
+    "parameter twice": (
+        ["train", "CartPole-v1", "--env-params", "gravity=1", "gravity=2"],
+        "gravity is given twice",
+    ),
+    "parameter without effect": (
+        ["train", "CartPole-v1", "--env-params", "masscart=10"],
+        "masscart has no effect in 'CartPole-v1'",
+    ),
+    "limits that contradict": (
+        ["train", "CartPole-v1", "--max-steps", "9", "--env-params", "max_steps_in_episode=600"],
+        "max_steps = 9 cuts games before",
+    ),
+    "argument twice": (
+        ["train", "GridWorld", "--env-arguments", "slip=0", "slip=0.1"],
+        "slip is given twice",
+    ),
+    "flag twice": (["train", "Bandit", "--discount", "0.5", "--discount=0.6"], "--discount is given twice"),
+    "flag and its opposite": (
+        ["train", "Bandit", "--normalize-advantages", "--no-normalize-advantages"],
+        "--normalize-advantages is given twice",
+    ),
+    "infinite rate": (["train", "Bandit", "--learning-rate", "inf"], "learning_rate = inf: give a finite"),
+    "norm NaN": (["train", "Bandit", "--max-gradient-norm", "nan"], "max_gradient_norm = nan"),
+    "scale NaN": (["train", "CartPole-v1", "--network.output-scale", "nan"], "output_scale = nan"),
+    "threshold NaN": (["plot", ".", "--threshold", "nan"], "threshold = nan"),
+    "constructor with =": (["train", "GridWorld", "--env-arguments=slip=2"], "slip"),
     "bad constructor": (["train", "GridWorld", "--env-arguments", "slip=2"], "slip"),
     "no std for continuous actions": (
         ["train", "Pendulum-v1", "--policy.initial-std", "0"],
@@ -291,6 +360,25 @@ def test_sweep_over_traced_and_static_fields(tmp_path, capsys):
         (["compare", "Bandit", "--estimators", "reinforce", "reinforce"], "each once"),
         (["compare", "Bandit", "--set", "nothing=1"], "no field 'nothing'"),
         (["compare", "Bandit", "--score", "highest"], "score"),
+        (["compare", "CartPole-v1", "--set", "env.masscart=2"], "masscart has no effect"),
+        (["compare", "CartPole-v1", "--set", "env.gravity=2", "--env-params", "gravity=3"], "given twice"),
+        (["compare", "Bandit", "--set", "discount=0.5", "discount=0.9"], "discount is given twice"),
+        (["compare", "Bandit", "--set", "discount=[0.5,0.9]"], "discount = [0.5, 0.9]"),
+        (["compare", "Bandit", "--set", "task.collect.num_games=few"], "num_games = 'few'"),
+        (["sweep", "CartPole-v1", "--over", "env.masscart=1,2"], "masscart has no effect"),
+        (["sweep", "Bandit", "--over", "learning_rate=0.1,nan"], "learning_rate = nan"),
+        (["sweep", "Bandit", "--over", "learning_rate=0.1,inf"], "learning_rate = inf"),
+        (["sweep", "Bandit", "--over", "learning_rate=0.1,fast"], "learning_rate = 'fast'"),
+        (["sweep", "Bandit", "--over", "learning_rate=0.1..nan", "--draws", "2"], "high = nan"),
+        (
+            ["sweep", "Bandit", "--over", "learning_rate=0.1", "--learning-rate", "1"],
+            "swept and given a value",
+        ),
+        (["sweep", "Bandit", "--over", "num_games=4", "--num-games", "4"], "no field 'num_games'"),
+        (
+            ["sweep", "CartPole-v1", "--over", "env.gravity=1,2", "--env-params", "gravity=1"],
+            "swept and given a value",
+        ),
         (["sweep", "Bandit", "--over", "learning_rate"], "name=value"),
         (["sweep", "Bandit", "--over", "learning_rate=1..2"], "say how many draws"),
         (["sweep", "Bandit", "--over", "learning_rate=a..b"], "low..high"),

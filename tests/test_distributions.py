@@ -7,7 +7,15 @@ import pytest
 import scipy.special
 import scipy.stats
 
-from purepg.distributions import Categorical, Gaussian, TanhGaussian
+from purepg.distributions import (
+    Categorical,
+    ClippedGaussian,
+    Gaussian,
+    Sides,
+    SquashedGaussian,
+    TanhGaussian,
+    squash,
+)
 
 LOGITS = np.array([[0.0, 1.0, -1.0, 0.5], [3.0, -2.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
 FORBIDDEN = np.array([0.5, -np.inf, 1.5])
@@ -297,3 +305,108 @@ def test_a_std_of_zero_samples_the_mean():
     np.testing.assert_array_equal(
         normal("gaussian", std=np.zeros_like(STD)).sample(jax.random.key(0)), np.float32(MEAN)
     )
+
+
+# Bounds on some sides
+
+NONE, BELOW, ABOVE, BOTH = (Sides((a,), (b,)) for a, b in ((0, 0), (1, 0), (0, 1), (1, 1)))
+SIDES = {"none": NONE, "below": BELOW, "above": ABOVE, "both": BOTH}
+
+
+def squashed(mean, std, sides):
+    return SquashedGaussian(jnp.float32([mean]), jnp.float32([std]), sides)
+
+
+@pytest.mark.parametrize("name", SIDES)
+def test_an_action_keeps_its_bounds_and_reaches_near_them(name):
+    u = jnp.linspace(-60.0, 60.0, 4001)[:, None]
+    played = np.asarray(squash(u, SIDES[name]))[:, 0]
+    low, high = (bool(side[0]) for side in SIDES[name])
+    np.testing.assert_allclose(played.min(), -1 if low else -60 + 0.46 * high, atol=1e-2)
+    np.testing.assert_allclose(played.max(), 1 if high else 60 - 0.46 * low, atol=1e-2)
+    assert played.min() >= -1 or not low
+    assert played.max() <= 1 or not high
+    assert (np.diff(played) >= -1e-6).all()
+    np.testing.assert_allclose(squash(jnp.zeros((1, 1)), SIDES[name]), 0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", SIDES)
+@pytest.mark.parametrize(("mean", "std"), [(0.0, 0.5), (-1.5, 1.0), (2.0, 3.0)])
+def test_the_density_of_a_squashed_action_sums_to_one_and_gives_its_entropy(name, mean, std):
+    """By integration over the played action, where the densities of samples are."""
+    distribution = squashed(mean, std, SIDES[name])
+    every = SquashedGaussian(*(jnp.full((40_001, 1), x, jnp.float32) for x in (mean, std)), SIDES[name])
+    u = np.linspace(mean - 7 * std, mean + 7 * std, 40_001)
+    played = np.asarray(squash(jnp.float32(u)[:, None], SIDES[name]), np.float64)[:, 0]
+    # The slope by the definition, in float64: a = squash(u) rounds where it is flat.
+    c = np.log(np.expm1(1.0))
+    slope = {
+        "none": np.ones_like(u),
+        "below": scipy.special.expit(u + c),
+        "above": scipy.special.expit(c - u),
+        "both": 1 / np.cosh(u) ** 2,
+    }[name]
+    np.testing.assert_allclose(np.gradient(played, u)[100:-100:50], slope[100:-100:50], atol=2e-3)
+    log_prob = np.asarray(every.log_prob(jnp.float32(u)[:, None]), np.float64)
+    weight = np.exp(log_prob) * slope * (u[1] - u[0])
+    np.testing.assert_allclose(weight.sum(), 1.0, atol=1e-4)
+    np.testing.assert_allclose(distribution.entropy(), -(weight @ log_prob), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", SIDES)
+def test_the_entropy_of_a_squashed_action_holds_at_any_width(name):
+    """Against a fine sum: σ from narrow to very wide, means far out, gradients too."""
+    c, z = np.log(np.expm1(1.0)), np.linspace(-10, 10, 200_001)
+    weight = np.exp(-(z**2) / 2)
+    weight = weight / weight.sum()
+    log_slope = {
+        "none": lambda u: 0 * u,
+        "below": lambda u: -np.logaddexp(0, -(u + c)),
+        "above": lambda u: -np.logaddexp(0, u - c),
+        "both": lambda u: 2 * (np.log(2) - np.abs(u) - np.log1p(np.exp(-2 * np.abs(u)))),
+    }[name]
+
+    def exact(mean, std):
+        return np.log(std) + 0.5 * np.log(2 * np.pi * np.e) + weight @ log_slope(mean + std * z)
+
+    @jax.jit
+    def found(mean, std):
+        return jax.value_and_grad(lambda mean, std: squashed(mean, std, SIDES[name]).entropy(), (0, 1))(
+            mean, std
+        )
+
+    for mean in (-8.0, 0.0, 0.3, 50.0):
+        for std in (0.01, 0.5, 0.99, 1.01, 1.99, 2.01, 3.0, 30.0, 300.0):
+            value, (by_mean, by_std) = found(mean, std)
+            step = 1e-4 * std
+            slopes = [
+                (exact(mean + step, std) - exact(mean - step, std)) / (2 * step),
+                (exact(mean, std + step) - exact(mean, std - step)) / (2 * step) * std,
+            ]
+            np.testing.assert_allclose(value, exact(mean, std), atol=1e-4)
+            np.testing.assert_allclose([by_mean, by_std * std], slopes, atol=1e-4)
+
+
+def test_a_bonus_on_the_entropy_has_an_end_where_both_sides_are_bounded():
+    """Clipped: no gradient beyond σ = 1, one of log σ before; squashed: it pushes σ back."""
+
+    def slope(make, std, sides):
+        return float(jax.grad(lambda std: make(jnp.zeros(1), std[None], sides).entropy())(jnp.float32(std)))
+
+    assert slope(ClippedGaussian, 3.0, BOTH) == slope(ClippedGaussian, 300.0, BOTH) == 0
+    np.testing.assert_allclose(slope(ClippedGaussian, 0.5, BOTH), 2.0, rtol=1e-6)
+    np.testing.assert_allclose(slope(ClippedGaussian, 4.0, BELOW), 0.25, rtol=1e-6)
+    assert slope(SquashedGaussian, 3.0, BOTH) < 0 < slope(SquashedGaussian, 0.5, BOTH)
+
+
+def test_components_go_their_own_ways():
+    """A vector with one component of each kind is the sum of its parts."""
+    sides = Sides((False, True, False, True), (False, False, True, True))
+    mean, std, u = (
+        jnp.float32(x) for x in ([0.1, -0.2, 0.3, 0.4], [0.5, 1.5, 2.5, 3.5], [1.0, 2.0, -3.0, 0.2])
+    )
+    parts = [SquashedGaussian(mean[i, None], std[i, None], one) for i, one in enumerate(SIDES.values())]
+    whole = SquashedGaussian(mean, std, sides)
+    np.testing.assert_allclose(whole.entropy(), sum(p.entropy() for p in parts), rtol=1e-5)
+    each = [p.log_prob(u[i, None]) for i, p in enumerate(parts)]
+    np.testing.assert_allclose(whole.log_prob(u), sum(each), rtol=1e-5)

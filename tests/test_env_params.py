@@ -133,6 +133,22 @@ def test_one_without_effect_is_warned_of_where_it_is_run():
         purepg.run(method(), with_params(masscart=10.0), 1, 1, evaluation_games=0)
 
 
+def test_a_constant_made_from_a_changed_parameter_stays_and_is_named():
+    with pytest.warns(UserWarning, match=r"polemass_length \(made from masspole and length\) is a parameter"):
+        purepg.init(method(), with_params(length=1.0), jax.random.key(0))
+    purepg.init(method(), with_params(length=1.0, polemass_length=0.1), jax.random.key(0))
+
+
+def test_parameters_of_another_environment_are_refused():
+    with pytest.raises(InvalidInput, match="are no parameters of 'CartPole-v1': give its own"):
+        purepg.run(method(), with_params(purepg.environment("Pendulum-v1")), 1, 1)
+
+
+def test_parameters_for_different_numbers_of_replicates_are_refused():
+    with pytest.raises(InvalidInput, match="for 2 and 3 replicates"):
+        purepg.run(method(), with_params(gravity=[1.0, 2.0], tau=[0.1, 0.2, 0.3]), 2, 1)
+
+
 # The time limit
 
 
@@ -185,6 +201,16 @@ def test_the_pure_functions_follow_it_too():
     assert metrics["length"].sum[0] / metrics["length"].count[0] == 510
     played = purepg.evaluate(method(), hyper, state.learner.params, jax.random.key(0), 2)
     assert (played.lengths == 510).all()
+
+
+def test_a_limit_that_is_concrete_is_followed_beside_what_is_traced():
+    @jax.jit
+    def length(gravity):
+        hyper = with_params(gravity=gravity, max_steps_in_episode=510, **ENDLESS)
+        state = purepg.init(method(), hyper, jax.random.key(0))
+        return purepg.train(method(), hyper, state, 1)[1]["length"].sum[0] / 2
+
+    assert length(5.0) == 510
 
 
 def test_a_limit_that_the_task_contradicts_is_refused():

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import struct
 from gymnax.environments import environment, spaces
 
 import purepg
@@ -287,6 +288,89 @@ def test_bounds_are_known_inside_a_traced_function(name):
     played = quick_jit(lambda action: policy.bind(env).play(action))(jnp.full((3, size), 9.0))
     high = environments.resolve(env).action_space(environments.resolve(env).default_params).high
     np.testing.assert_allclose(played, np.broadcast_to(high, (3, size)))
+
+
+# Bounds of single sides, and bounds that are traced
+
+
+@struct.dataclass
+class Force:
+    max_steps_in_episode: int = 1
+    force: float = 2.0
+
+
+class HalfOpen(Smooth):
+    """Components bounded below at 3, above at −0.1, on both sides by a force, and not at all; pays Σ a."""
+
+    @property
+    def default_params(self):
+        return Force()
+
+    def step_env(self, key, state, action, params):
+        return state.time[None], state, jnp.sum(action), True, {}
+
+    def action_space(self, params=None):
+        force = (params or Force()).force
+        low, high = jnp.array([3.0, -jnp.inf, 0, -3.4e38]), jnp.array([jnp.inf, -0.1, 0, 3.4e38])
+        return spaces.Box(low.at[2].set(-force), high.at[2].set(force), (4,))
+
+
+HALF_OPEN = purepg.environment("test_policies:HalfOpen")
+
+
+@pytest.mark.parametrize("squash", [False, True])
+def test_each_finite_bound_is_held_and_no_other(squash):
+    played = play(purepg.Gaussian(squash=squash), HALF_OPEN, [-50.0] * 4, [0.0] * 4, [50.0] * 4)
+    np.testing.assert_allclose(played[0], [3.0, -51.1 + 0.458675 * squash, -2.0, -50.0], atol=1e-4)
+    np.testing.assert_allclose(played[1], [4.0, -1.1, 0.0, 0.0], atol=1e-5)
+    np.testing.assert_allclose(played[2], [54.0 - 0.458675 * squash, -0.1, 2.0, 50.0], atol=1e-4)
+    assert (played[:, 0] >= 3).all()
+    assert (played[:, 1] <= np.float32(-0.1)).all()
+
+
+@pytest.mark.parametrize("squash", [False, True])
+def test_bounds_are_those_of_the_parameters_in_use_also_traced(squash):
+    bound = purepg.Gaussian(squash=squash).bind(HALF_OPEN)
+    far = jnp.full((5, 4), 50.0)
+
+    def greatest(force):
+        return bound.play(far, Force(force=force))[:, 2]
+
+    forces = jnp.array([0.5, 10.0])
+    np.testing.assert_allclose(jax.vmap(greatest)(forces), np.broadcast_to(forces[:, None], (2, 5)))
+
+
+@pytest.mark.parametrize("squash", [False, True])
+def test_the_path_through_half_open_bounds_is_the_gradient_of_the_expectation(squash):
+    """∇_μ E Σ a by finite differences of a quadrature over u; zero where an action is clipped."""
+    bound, std = purepg.Gaussian(squash=squash).bind(HALF_OPEN), 0.7
+    z = np.linspace(-6, 6, 4001)  # clipping has kinks: a fine sum
+    weight = np.exp(-(z**2) / 2)
+    z, weight = jnp.float32(z), jnp.float32(weight / weight.sum())
+
+    def expectation(mean):
+        u = mean[None, :] + std * jnp.broadcast_to(z[:, None], (z.size, 4))
+        return weight @ bound.play(u)
+
+    mean = jnp.array([-1.2, 0.9, 0.5, 0.0])
+    path = jax.jacrev(expectation)(mean)
+    step = 0.05
+    for i in range(4):
+        shift = step * jnp.eye(4)[i]
+        found = (expectation(mean + shift) - expectation(mean - shift))[i] / (2 * step)
+        np.testing.assert_allclose(path[i, i], found, atol=0.005)
+        assert path[i, i] > 0.2
+
+
+def test_wide_play_keeps_half_open_bounds_in_training_and_evaluation():
+    task = purepg.Task(HALF_OPEN, purepg.Gaussian(LINEAR, initial_std=30.0), purepg.Games(64, 1))
+    method = purepg.PolicyGradient(task, purepg.ScoreFunction())
+    choose = method.act(task.bind_policy().init(KEY), deterministic=False)
+    played = np.asarray(choose(KEY, jnp.ones((64, 1))).played)
+    assert played[:, 0].min() == 3
+    assert played[:, 1].max() == np.float32(-0.1)
+    assert np.abs(played[:, 2]).max() == 2
+    assert np.abs(played[:, 3]).max() > 20
 
 
 # Refusals

@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> None:
 
     from purepg import defaults, diagnostics, environments, estimators, hyperparams, results, run_folder
     from purepg.critics import SharedCritic
-    from purepg.task import Games, Task
+    from purepg.task import Games, Task, fit
 
     chosen = {name: estimators.make(name) for name in parsed.estimators}
     if not chosen:
@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> None:
         if estimator is None:
             raise InvalidInput(f"the run in {parsed.run} is no policy gradient's: diagnose one that is")
         with_value = isinstance(getattr(estimator, "critic", None), SharedCritic)
-    key = jax.random.key(parsed.seed)
+    task, key = fit(task, hyper), jax.random.key(parsed.seed)
     statistics = diagnostics.compare(task, chosen, hyper, params, key, parsed.batches, with_value=with_value)
     tables.gradient_statistics(statistics, task.env.name)
     if target is not None:

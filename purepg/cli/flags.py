@@ -100,9 +100,10 @@ def several(values: Any) -> Any:
         low, dots, high = values.partition("..")
         if dots:
             try:
-                return Range(float(low), float(high))
+                bounds = float(low), float(high)
             except ValueError:
                 raise InvalidInput(f"{values!r} is not of the form low..high with two numbers") from None
+            return Range(*bounds)
         return tuple(map(_literal, values.split(",")))
     return values if isinstance(values, tuple) else (values,)
 

@@ -26,10 +26,10 @@ def main(arguments: list[str]) -> None:
 
     over = {name: several(values) for name, values in pairs(parsed.over).items()}
     refuse_without_effect(method.task.env, over)
-    fixed = [*given(arguments), *(f"env.{name}" for name in pairs(parsed.env_params))]
-    if both := [name for name in over if name in fixed or flag_of(name) in fixed]:
-        raise InvalidInput(f"{', '.join(both)} is swept and given a value of its own: give one of them")
     configs = sweeps.configurations(
         method, hyper, over, parsed.updates, draws=parsed.draws, draw_seed=parsed.draw_seed
     )
+    fixed = [*given(arguments), *(f"env.{name}" for name in pairs(parsed.env_params))]
+    if both := [name for name in over if name in fixed or flag_of(name) in fixed]:
+        raise InvalidInput(f"{', '.join(both)} is swept and given a value of its own: give one of them")
     study.carry_out(configs, parsed, method.task.env.name, "sweep")

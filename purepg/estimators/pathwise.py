@@ -19,7 +19,6 @@ Reference: Heess et al., Learning Continuous Control Policies by Stochastic Valu
 Accelerated Policy Learning with Parallel Differentiable Simulation (2022).
 """
 
-import dataclasses
 import functools
 import warnings
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from purepg import collection, critics, environments, metrics, returns, row_chunks
+from purepg import collection, critics, env_params, environments, metrics, returns, row_chunks
 from purepg.critics import NoCritic, OwnCritic
 from purepg.environments import EnvironmentSpec
 from purepg.errors import InvalidInput
@@ -170,9 +169,11 @@ def _entropy_gradient(
 @functools.cache
 def _switches(spec: EnvironmentSpec) -> str:
     """The boolean parameters of an environment that make it differentiable; empty where none does."""
-    defaults = environments.resolve(spec).default_params
-    names = [f.name for f in dataclasses.fields(defaults) if isinstance(getattr(defaults, f.name), bool)]
-    return " or ".join(name for name in names if _carries_gradient(spec, (name, not getattr(defaults, name))))
+    switches = env_params.leaves(environments.resolve(spec).default_params).items()
+    found = [
+        name for name, on in switches if isinstance(on, bool) and _carries_gradient(spec, (name, not on))
+    ]
+    return " or ".join(found)
 
 
 @functools.cache
@@ -195,7 +196,7 @@ def _carries_gradient(spec: EnvironmentSpec, change: tuple[str, bool] | None = N
         return jnp.any(jax.grad(total)(actions, jax.random.key(seed)) != 0)
 
     with jax.ensure_compile_time_eval():  # also inside a caller's jit
-        env, params = environments.differentiable(spec), environments.resolve(spec).default_params
-        params = dataclasses.replace(params, **dict([change] if change else []))
+        env = environments.differentiable(spec)
+        params = env_params.with_fields(spec, dict([change] if change else []), replicates=False)
         size = environments.continuous_actions(spec).shape
         return bool(jax.jit(jax.vmap(moves))(jnp.arange(3)).any())
