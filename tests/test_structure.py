@@ -20,6 +20,7 @@ OUR_ENVS = pathlib.Path(envs.__file__).parent
 # Each module may import those before it. A new module has its place here first.
 ORDER = (
     "errors",
+    "shapes",
     "environments",
     "distributions",
     "families",
