@@ -32,6 +32,7 @@ import jax.numpy as jnp
 
 from purepg.environments import look_up
 from purepg.errors import InvalidInput
+from purepg.leave_one_out import sum_of_others
 from purepg.rollout import Rows
 from purepg.task import Games, Task
 
@@ -124,8 +125,7 @@ class LeaveOneOut(_AcrossGames):
         _need_two_games("loo", task)
 
     def values(self, state: Any, returns: jax.Array, rows: Rows, scores: Scores | None = None) -> jax.Array:
-        total = returns.sum(axis=1, keepdims=True)
-        return (total - returns) / (returns.shape[1] - 1)
+        return sum_of_others(returns, axis=1) / (returns.shape[1] - 1)
 
 
 class _Moving(NamedTuple):
@@ -177,8 +177,8 @@ class Optimal(_AcrossGames):
     def values(self, state: Any, returns: jax.Array, rows: Rows, scores: Scores | None = None) -> jax.Array:
         assert scores is not None, "the estimator gives scores"
         products, squares = scores()
-        others = squares.sum() - squares
-        best = (products.sum() - products) / jnp.where(others > 0, others, 1.0)
+        others = sum_of_others(squares)
+        best = sum_of_others(products) / jnp.where(others > 0, others, 1.0)
         return jnp.broadcast_to(best, returns.shape)
 
 

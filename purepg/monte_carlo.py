@@ -38,6 +38,7 @@ from purepg.expectations import (
     checked,
     joint_log_prob,
 )
+from purepg.leave_one_out import sum_of_others
 from purepg.relaxed_discrete import enumerate_gradient, gumbel_softmax, straight_through
 
 __all__ = [
@@ -185,7 +186,7 @@ def _baseline(baseline: Baseline, value: jax.Array) -> jax.Array | None:
     if baseline == "none":
         return jnp.zeros((), value.dtype)
     if baseline == "loo":
-        return _sum_of_others(value) / (len(value) - 1)
+        return sum_of_others(value) / (len(value) - 1)
     if baseline == "optimal":
         return None
     raise InvalidInput(f"baseline is {baseline!r}; give a number or one of none, loo, optimal")
@@ -193,13 +194,5 @@ def _baseline(baseline: Baseline, value: jax.Array) -> jax.Array | None:
 
 def _optimal_baseline(value: jax.Array, score: jax.Array) -> jax.Array:
     """Σ_{k≠i} s_k² f_k / Σ_{k≠i} s_k² [N, ...] from f [N, 1...] and s [N, ...]; 0 where the others' s are 0."""
-    weight = _sum_of_others(score**2)
-    return _sum_of_others(score**2 * value) / jnp.where(weight > 0, weight, 1.0)
-
-
-def _sum_of_others(x: jax.Array) -> jax.Array:
-    """Σ_{k≠i} x_k [N, ...], from what is before and behind: total − x_i would lose the others behind an outlier."""
-    zero = jnp.zeros_like(x[:1])
-    before = jnp.concatenate([zero, jnp.cumsum(x[:-1], axis=0)])
-    behind = jnp.concatenate([jnp.cumsum(x[:0:-1], axis=0)[::-1], zero])
-    return before + behind
+    weight = sum_of_others(score**2)
+    return sum_of_others(score**2 * value) / jnp.where(weight > 0, weight, 1.0)

@@ -11,6 +11,7 @@ from problems import HORIZON, INITIAL, LOGITS, REWARD, TRANSITION, every_batch, 
 import purepg
 from purepg import baselines, estimators, exact
 from purepg.errors import InvalidInput
+from purepg.estimators import score_function
 from purepg.estimators.score_function import ScoreFunctionState
 from purepg.rollout import Rows
 
@@ -88,6 +89,30 @@ def cosine(actual, expected):
 def test_normalized_advantages_are_biased_in_direction():
     normalized = estimators.ScoreFunction(normalize_advantages=True)
     assert cosine(mean_estimate(normalized), exact_gradient()) < 1 - 1e-3
+
+
+@pytest.mark.parametrize(("value", "games"), [(0.1, 32), (100.1, 100), (-3.3e7, 1000), (0.0, 4)])
+def test_equal_advantages_are_standardised_to_nothing(value, games):
+    """Rounding of their mean is no direction, nor is what rounding has left of equal returns less their mean."""
+    live = np.arange(8)[:, None] < 1 + np.arange(games) % 8
+    equal = jnp.where(live, jnp.float32(value), 7.0)
+    standardize = jax.jit(score_function._standardize)
+    np.testing.assert_array_equal(np.asarray(standardize(equal, live))[live], 0.0)
+    rounding = jnp.nextafter(equal, jnp.inf) - equal
+    rounding = jnp.where(jnp.arange(games) % 2 == 0, rounding, 0.0)
+    np.testing.assert_array_equal(np.asarray(standardize(rounding, live, equal))[live], 0.0)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+@pytest.mark.parametrize("offset", [0.0, -1e3])
+def test_standardised_advantages_have_mean_0_and_deviation_1_at_any_scale(scale, offset):
+    x = scale * (np.random.default_rng(0).normal(size=(8, 16)).astype(np.float32) + np.float32(offset))
+    live = np.arange(8)[:, None] < 1 + np.arange(16) % 8
+    out = np.asarray(score_function._standardize(jnp.asarray(x), live))[live]
+    np.testing.assert_allclose([out.mean(), out.std()], [0, 1], atol=1e-5)
+    np.testing.assert_allclose(np.corrcoef(out, x[live])[0, 1], 1, atol=1e-5)
+    failed = np.asarray(score_function._standardize(jnp.asarray(x).at[0, 0].set(jnp.nan), live))
+    assert np.isnan(failed[live]).all()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,6 +21,7 @@ OUR_ENVS = pathlib.Path(envs.__file__).parent
 ORDER = (
     "errors",
     "shapes",
+    "leave_one_out",
     "environments",
     "distributions",
     "families",
@@ -97,6 +98,7 @@ ORDER = (
 # Mathematics on arrays: it leaves gradients alone.
 MATHS = (
     "returns.py",
+    "leave_one_out.py",
     "baselines.py",
     "distributions.py",
     "families.py",
