@@ -76,7 +76,7 @@ def of_shares(share: float, num_seeds: int) -> float:
     """Coverage of Wilson's interval, exactly."""
     counts = np.arange(num_seeds + 1)
     low, high = statistics.wilson_interval(counts / num_seeds, num_seeds)
-    chance = scipy.stats.binom(num_seeds, share).pmf(counts)
+    chance = scipy.stats.binom.pmf(counts, num_seeds, share)
     return float(chance[(low <= share) & (share <= high)].sum())
 
 
