@@ -8,7 +8,11 @@ have a correlation, and independent runs. Differences: the distribution against 
 in both means alike. Shares (Wilson) and tolerance intervals need no simulation: their coverage is a sum of binomial
 terms and a beta quantile.
 
-Expected: EXPECTED
+Expected of 10, 20 and 64 seeds, 4000 repetitions: t interval of the mean 94.9, 95.2, 94.8 % of normal numbers, 93.5,
+93.9, 94.4 % of Beta(8, 2), 89.6, 91.6, 93.2 % of exponential ones, for which bootstrap-t has 93.5, 94.0, 94.3 %.
+Medians and interquartile means 94.4 to 97.4 %, differences 94.8 to 96.2 %. P(improvement): 95.2 to 97.1 % of
+independent runs; of pairs 95.1 to 97.4 % without correlation, 95.2 to 98.1 % with one of 0.5, 96.4 to 100 % with one
+of 0.9, the most where few seeds are near ½. Run time on 2 cores, beside other work: 17 minutes.
 """
 
 import numpy as np

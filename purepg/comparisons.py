@@ -15,6 +15,11 @@ stays at 5 %.
 A seed without a finite number makes difference, p value and effect size NaN. It does not hide from the improvement,
 where NaN loses against every number. Larger is better.
 
+Measured coverage of nominal 95 %, 4000 repetitions of 10, 20 and 64 seeds a side (`experiments/interval_coverage.py`):
+difference by Welch 94.8 to 96.2 % (normal, Beta(8, 2), Gamma(4), exponential); improvement 95.2 to 97.1 % for
+independent normal runs, P from 0.5 to 0.95. For pairs with a correlation of 0 or 0.5 95.1 to 98.1 %; with one of 0.9
+97.5 to 100 % of 10 seeds, 97.2 to 99.5 % of 20, 96.4 to 97.5 % of 64: too wide where few seeds are much alike.
+
 References: Colas et al., How Many Random Seeds? (2018); Agarwal et al. (2021), for the probability of improvement;
 Hedges (1981); Holm (1979).
 """
@@ -29,7 +34,7 @@ import scipy.special
 import scipy.stats
 
 from purepg.errors import InvalidInput
-from purepg.statistics import check_seeds, rank_values, wilson_interval
+from purepg.statistics import check_seeds, rank_values, upper, wilson_interval
 
 
 class Comparison(NamedTuple):
@@ -83,7 +88,7 @@ def compare_pair(
         )
     difference, error, freedom = _paired(first, second) if paired else _welch(first, second)
     p_value = _p_value(difference, error, freedom)
-    half = error * float(scipy.stats.t.ppf((1 + confidence) / 2, freedom))
+    half = error * float(scipy.stats.t.ppf(upper(confidence), freedom))
     improvement, interval = _improvement(first, second, paired, confidence)
     effect = effect_size(first, second)
     return Comparison(

@@ -12,7 +12,8 @@ For finitely many x there are the exact sum, `enumerate_gradient`, and two biase
 
 `distribution` maps params to an object with `sample(key)` → x and `log_prob(x)`: those of `purepg.distributions` and
 `purepg.families`, or your own. x is what `sample` gives (for TanhGaussian the u before tanh, so let f apply it); where
-`log_prob` has axes they are summed. With its optional attribute `moving_support = True` the score function is refused.
+`log_prob` has axes they are summed. With its optional attribute `moving_support = True`, or `no_score` that says why,
+the score function is refused.
 Everything can be jitted and vmapped; f, distribution, num_samples and a baseline by name are static.
 
 Gradients flow, inside, through log p_θ at a given x (score function) or through x alone (pathwise); the estimates
@@ -77,7 +78,8 @@ def score_function(
                    estimated from the other N − 1 draws
 
     Raises:
-      InvalidInput: f is not a real scalar, moving support, params that are no floats, bad num_samples or baseline.
+      InvalidInput: f is not a real scalar, moving support, no score in this precision, params that are no floats, bad
+        key, num_samples or baseline.
     """
     smallest = 2 if isinstance(baseline, str) and baseline in ("loo", "optimal") else 1
     params, num_samples = checked(
@@ -89,6 +91,8 @@ def score_function(
             f"the support of {type(dist).__name__} moves with its parameters, so the score function lacks "
             "the boundary's part of the gradient; take pathwise"
         )
+    if reason := getattr(dist, "no_score", ""):
+        raise InvalidInput(f"{type(dist).__name__} has no score function here: {reason}, or take pathwise")
     x = jax.vmap(dist.sample)(jax.random.split(key, num_samples))  # [N, ...]
     value = jax.vmap(lambda x: as_float(f(x)))(x)  # [N]
     score = jax.vmap(jax.grad(joint_log_prob(distribution)), in_axes=(None, 0))(params, x)

@@ -20,7 +20,7 @@ from purepg.metrics import Average, Metrics
 from purepg.results import Result
 from purepg.run_folder import Plan
 from purepg.seeds import Placed
-from purepg.training import Method, TrainState, init, train
+from purepg.training import Method, TrainState, check_numbers, init, train
 
 _EVALUATION_STREAM = 2**31  # a number that no update of a run folds into its key
 
@@ -72,7 +72,7 @@ def run(
       A result with the seed axis in every array; compile and run time are attributes of its dataset.
     """
     hyper = Hyperparams() if hyper is None else hyper
-    hyperparams.check(hyper)
+    check_numbers(method, hyper)
     numbers = np.arange(seeds) if isinstance(seeds, int) else np.asarray(seeds)
     repeated = len(np.unique(numbers)) < len(numbers)
     defaults = environments.parameters(method.task.env, None)

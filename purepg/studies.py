@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from purepg import hyperparams, run_folder
+from purepg import run_folder
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.results import Result
 from purepg.runner import Progress
 from purepg.study_runs import Config as Config
 from purepg.study_runs import StudyRuns, Where
-from purepg.training import Method
+from purepg.training import Method, check_numbers
 
 if TYPE_CHECKING:
     import xarray
@@ -112,7 +112,7 @@ def study(
     if not numbers or len(set(numbers)) < len(numbers):
         raise InvalidInput(f"seeds = {numbers}: give at least one, each once")
     for config in configs:
-        hyperparams.check(config.hyper)
+        check_numbers(config.method, config.hyper)
     folder = None if directory is None else _open(pathlib.Path(directory))
     parts = StudyRuns(folder, placement, checkpoint_seconds, (evaluation_games, evaluate_every))
     wanted = {(c.name, s): parts.key(c, s) for c in configs for s in numbers}

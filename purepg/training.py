@@ -5,12 +5,12 @@ A method is anything with `init(hyper, key) → state`, `update(hyper, state, ke
 same however it is cut into pieces.
 """
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 
-from purepg import metrics
+from purepg import hyperparams, metrics
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
 from purepg.rollout import Act
@@ -30,6 +30,15 @@ class Method(Protocol):
     def act(self, params: Any, *, deterministic: bool) -> Act: ...
 
 
+@runtime_checkable
+class ChecksNumbers(Protocol):
+    """A method that allows less than the ranges of `Hyperparams`."""
+
+    def check_numbers(self, hyper: Hyperparams) -> None:
+        """Raises `InvalidInput` for concrete numbers, scalars or `[S]`, that it cannot use; traced ones pass."""
+        ...
+
+
 class TrainState(NamedTuple):
     """One seed's run so far."""
 
@@ -38,6 +47,17 @@ class TrainState(NamedTuple):
     iteration: jax.Array  # [] int32, updates tried
     skipped: jax.Array  # [] int32, updates in a row that were not finite
     frozen_at: jax.Array  # [] int32, the update at which the seed was given up; −1 while it learns
+
+
+def check_numbers(method: Method, hyper: Hyperparams) -> None:
+    """Refuses concrete numbers that are out of range, for everybody or for this method.
+
+    Raises:
+      InvalidInput: names the number.
+    """
+    hyperparams.check(hyper)
+    if isinstance(method, ChecksNumbers):
+        method.check_numbers(hyper)
 
 
 def init(method: Method, hyper: Hyperparams, key: jax.Array) -> TrainState:

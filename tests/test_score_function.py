@@ -124,6 +124,36 @@ class MeanOverAlive(baselines.NoBaseline):
         return jnp.broadcast_to(returns.sum(axis=1, keepdims=True) / jnp.maximum(alive, 1), returns.shape)
 
 
+@dataclasses.dataclass(frozen=True)
+class OneForEachGame(baselines.NoBaseline):
+    """[N] where [T, N] is asked for: with T = N it would broadcast."""
+
+    def values(self, state, returns, rows, scores=None):
+        return returns[0]
+
+
+def test_what_has_another_shape_is_named():
+    square, false = jnp.zeros((2, 2)), jnp.zeros((2, 2), bool)
+    whole = jnp.zeros((2, 2), jnp.int32)
+    rows = Rows(whole, whole, square, false, false, ~false, whole, square)
+
+    def message(estimator, rows):
+        with pytest.raises(InvalidInput) as caught:
+            estimator.estimate_from(two_states(2), HYPER, PARAMS, NOTHING, rows)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    assert message(with_baseline(OneForEachGame()), rows).startswith("baseline has shape (2,)")
+    plain = estimators.make("reinforce")
+    for field in ("reward", "terminated", "truncated", "time", "score"):
+        wrong = rows._replace(**{field: getattr(rows, field)[0]})
+        assert message(plain, wrong) == f"{field} has shape (2,); live asks for (2, 2)"
+    for field in ("observation", "action"):
+        wrong = rows._replace(**{field: whole[:1]})
+        assert message(plain, wrong) == f"{field} has shape (1, 2); live asks for (2, 2, ...)"
+    assert message(plain, rows._replace(value=square[0])).startswith("value has shape (2,)")
+
+
 def test_mean_over_alive_games_is_biased_in_direction():
     """By enumeration, so any angle beyond rounding is proof; the mean over all games has none."""
     assert cosine(mean_estimate(with_baseline(MeanOverAlive())), exact_gradient()) < 1 - 1e-3

@@ -42,6 +42,7 @@ from purepg.hyperparams import Hyperparams
 from purepg.networks import Params
 from purepg.policies import BoundPolicy
 from purepg.rollout import Rows
+from purepg.shapes import check_shapes
 from purepg.task import Segments, Task
 
 _MONTE_CARLO = ("reward_to_go", "total")
@@ -131,6 +132,7 @@ class ScoreFunction:
         self, task: Task, hyper: Hyperparams, params: Params, state: ScoreFunctionState, rows: Rows
     ) -> Estimate:
         """The estimate from rows `[T, N]` that the policy of `params` has collected."""
+        collection.check_rows(rows)
         target = jnp.where(rows.live, self._target(hyper, rows), 0.0)
         step_weight = rows.live.astype(jnp.float32)
         if self.discount_weighting:
@@ -140,6 +142,7 @@ class ScoreFunction:
             return _score_products(self.bind(task), params, rows, step_weight, target)
 
         baseline = self.baseline.values(state.baseline, target, rows, scores)
+        check_shapes("the target", target.shape, baseline=baseline)
         advantage = jnp.where(rows.live, target - baseline, 0.0)
         if self.normalize_advantages:
             advantage = _standardize(advantage, rows.live, target)
