@@ -23,6 +23,7 @@ Reference: Williams, Simple Statistical Gradient-Following Algorithms (1992); Gr
 Variance Reduction Techniques for Gradient Estimates in Reinforcement Learning (2004).
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -103,6 +104,10 @@ class Constant(_Stateless):
 
     value: float = 0.0
     """In units of the (scaled) return."""
+
+    def __post_init__(self):
+        if not math.isfinite(self.value):
+            raise InvalidInput(f"value = {self.value}: a constant baseline is a finite number")
 
     def values(self, state: Any, returns: jax.Array, rows: Rows, scores: Scores | None = None) -> jax.Array:
         return jnp.full_like(returns, self.value)

@@ -16,7 +16,7 @@ from purepg.errors import InvalidInput
 
 def final(curve: np.ndarray, last: int, count: np.ndarray | None = None) -> np.ndarray:
     """Mean over the `last` updates of curves [..., U]; NaN where no episode ever ended. Returns [...]."""
-    _check_window(curve, last, "last")
+    check_window(curve, last, "last")
     return carried(curve, count)[..., -last:].mean(axis=-1)
 
 
@@ -57,6 +57,8 @@ def steps_to_threshold(
 
     `steps` are as for `area_under_curve`; with `window` the mean over so many updates has to reach it.
     """
+    if np.isnan(threshold):
+        raise InvalidInput("threshold is NaN, which nothing reaches: give a number")
     means, steps = _moving_mean(curve, window, count), _check_steps(curve, steps)
     reached = means >= threshold
     steps = np.broadcast_to(steps, np.shape(curve))[..., window - 1 :]
@@ -78,11 +80,16 @@ def known(curve: np.ndarray, count: np.ndarray | None = None) -> np.ndarray:
 
 def _moving_mean(curve: np.ndarray, window: int, count: np.ndarray | None) -> np.ndarray:
     """Means [..., U − window + 1]."""
-    _check_window(curve, window, "window")
+    check_window(curve, window, "window")
     return np.lib.stride_tricks.sliding_window_view(carried(curve, count), window, axis=-1).mean(axis=-1)
 
 
-def _check_window(curve: np.ndarray, window: int, name: str) -> None:
+def check_window(curve: np.ndarray, window: int, name: str) -> None:
+    """Refuses a number of updates that curves [..., U] do not have.
+
+    Raises:
+      InvalidInput: `window`, called `name`, is not in 1 … U.
+    """
     updates = np.shape(curve)[-1]
     if not 1 <= window <= updates:
         raise InvalidInput(f"{name} = {window}: give 1 to {updates}, the number of updates in the curve")

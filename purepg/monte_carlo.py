@@ -28,6 +28,8 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from purepg.errors import InvalidInput
 from purepg.expectations import (
@@ -186,6 +188,8 @@ def _baseline(baseline: Baseline, value: jax.Array) -> jax.Array | None:
     if not isinstance(baseline, str):
         if jnp.shape(baseline) != ():
             raise InvalidInput(f"baseline has shape {jnp.shape(baseline)}; give one number")
+        if not isinstance(baseline, Tracer) and not np.isfinite(np.asarray(baseline)):
+            raise InvalidInput(f"baseline is {baseline}; give a finite number")
         return jnp.asarray(baseline, value.dtype)
     if baseline == "none":
         return jnp.zeros((), value.dtype)

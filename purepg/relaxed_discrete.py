@@ -67,7 +67,7 @@ def enumerate_gradient(
         return probability @ value, probability.sum()
 
     gradient, total = jax.grad(expectation, has_aux=True)(params)
-    if not isinstance(total, Tracer) and abs(total - 1) > 1e-3:
+    if not isinstance(total, Tracer) and not abs(total - 1) <= 1e-3:
         raise InvalidInput(f"the probabilities of support sum to {total:g}; give every possible sample once")
     return gradient
 
@@ -172,7 +172,7 @@ def _check_temperature(temperature: float | jax.Array | None) -> None:
     if temperature is None:
         return
     check_shapes("one number", (), temperature=temperature)
-    if not isinstance(temperature, Tracer) and not temperature > 0:
+    if not isinstance(temperature, Tracer) and not 0 < np.asarray(temperature) < np.inf:
         raise InvalidInput(f"temperature is {temperature}; give a number above 0")
 
 

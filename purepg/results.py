@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from purepg import run_folder, scores
+from purepg import learning_curve, run_folder, scores
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
@@ -66,6 +66,7 @@ class Result:
 
     def training_return(self, last: int) -> np.ndarray:
         """Mean return of the games that ended in the `last` updates, [S]; NaN where none did or one's was NaN."""
+        learning_curve.check_window(self.dataset["return"], last, "last")
         tail = self.dataset.isel(iteration=slice(-last, None))
         count = scores.counts(tail)
         total, count = np.where(count > 0, tail["return"] * count, 0.0).sum(axis=1), count.sum(axis=1)

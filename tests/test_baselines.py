@@ -239,6 +239,12 @@ def test_a_decay_outside_its_range_is_refused(decay):
         Moving(decay)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_constant_that_is_no_number_is_refused(value):
+    with pytest.raises(InvalidInput, match="a finite number"):
+        Constant(value)
+
+
 def test_an_unknown_name_lists_the_known():
     with pytest.raises(
         InvalidInput,

@@ -88,6 +88,11 @@ def test_numbers_of_a_curve_against_a_loop():
         assert reached == next((n for n, x in zip(own, filled, strict=True) if x >= 1.0), INF)
 
 
+def test_a_threshold_that_is_no_number_is_refused():
+    with pytest.raises(InvalidInput, match="threshold is NaN"):
+        learning_curve.steps_to_threshold(np.ones((2, 3)), np.array([1, 2, 3]), NAN)
+
+
 @pytest.mark.parametrize("last", [0, 5])
 def test_a_window_that_does_not_fit_is_refused(last):
     with pytest.raises(InvalidInput, match="give 1 to 4"):

@@ -624,6 +624,7 @@ def test_a_list_of_samples_of_two_lengths_and_several_temperatures_are_refused()
         ({"num_samples": 1, "baseline": "loo"}, "num_samples is 1; baseline 'loo' needs at least 2"),
         ({"baseline": "mean"}, "baseline is 'mean'; give a number or one of none, loo, optimal"),
         ({"baseline": np.ones(3)}, r"baseline has shape \(3,\); give one number"),
+        ({"baseline": float("nan")}, "baseline is nan; give a finite number"),
         ({"params": jnp.array([2])}, "params holds int32; give floats"),
         ({"f": lambda x: x}, "f gives .* one real number"),
         ({"f": lambda x: (x[0], x[0])}, "f gives .* one real number"),

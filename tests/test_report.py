@@ -75,6 +75,8 @@ def test_games_that_returned_no_number_are_no_absence(count):
     result = results.Result(None, None, None, data)  # pyright: ignore
     np.testing.assert_array_equal(result.training_return(2), [np.nan, 15, 10])
     np.testing.assert_array_equal(result.training_return(1), [np.nan, 20, np.nan])
+    with pytest.raises(InvalidInput, match="last = 0: give 1 to 2"):
+        result.training_return(0)
     np.testing.assert_array_equal(scores.score(data, "final"), [np.nan, 20, 10])
     np.testing.assert_array_equal(scores.score(data, "best"), [np.nan, 20, 10])
     np.testing.assert_array_equal(scores.score(data, "area"), [np.nan, 15, 10])
