@@ -230,8 +230,10 @@ def _where_read(read: jax.Array, next_value: ArrayLike, reward: jax.Array) -> ja
 
 def _factor(name: str, x: ArrayLike, reward: jax.Array) -> jax.Array:
     """γ or λ in `reward`'s type and shape; missing trailing axes are added."""
-    if not isinstance(x, Tracer) and not ((np.asarray(x) >= 0) & (np.asarray(x) <= 1)).all():
-        raise InvalidInput(f"{name} is {x}; give numbers in [0, 1]".replace("\n", ""))
+    if not isinstance(x, Tracer):
+        given = np.asarray(x)
+        if given.dtype.kind in "OSUc" or not ((given >= 0) & (given <= 1)).all():
+            raise InvalidInput(f"{name} is {x}; give numbers in [0, 1]".replace("\n", ""))
     x = jnp.asarray(x, reward.dtype)
     check_shapes("reward", reward.shape[: x.ndim], **{name: x})
     return jnp.broadcast_to(x.reshape(x.shape + (1,) * (reward.ndim - x.ndim)), reward.shape)

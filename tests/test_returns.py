@@ -401,13 +401,15 @@ def test_an_array_of_another_shape_is_named(name, field):
 
 
 @pytest.mark.parametrize("name", EVERY)
-@pytest.mark.parametrize("bad", [-0.1, 1.5, np.nan, np.inf, np.array([0.5, np.nan, 0.5]), np.zeros(2)])
+@pytest.mark.parametrize(
+    "bad", [-0.1, 1.5, np.nan, np.inf, np.array([0.5, np.nan, 0.5]), np.zeros(2), None, "x"]
+)
 def test_factors_outside_their_range_are_refused_and_traced_ones_pass(name, bad):
     rows = random_rows(0, 3)
     for factor in ("discount", "trace_decay") if "trace_decay" in EVERY[name] else ("discount",):
         with pytest.raises(InvalidInput, match=rf"^{factor} .*(\[0, 1\]|\(3,\))$"):
             returned(name, rows, **({"discount": 0.9} | EVERY[name] | {factor: bad}))
-    if np.ndim(bad) == 0:
+    if isinstance(bad, float):
         out = jax.jit(lambda discount: returned(name, rows, discount=discount, **EVERY[name]))(bad)
         assert out.shape == (3,)
 
