@@ -66,7 +66,7 @@ class Result:
 
     def training_return(self, last: int) -> np.ndarray:
         """Mean return of the games that ended in the `last` updates, [S]; NaN where none did or one's was NaN."""
-        learning_curve.check_window(self.dataset["return"], last, "last")
+        learning_curve.check_window(self.dataset["return"].values, last, "last")
         tail = self.dataset.isel(iteration=slice(-last, None))
         count = scores.counts(tail)
         total, count = np.where(count > 0, tail["return"] * count, 0.0).sum(axis=1), count.sum(axis=1)
