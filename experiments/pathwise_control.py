@@ -85,7 +85,7 @@ def curves(result: purepg.Result, points: int = 50) -> tuple[np.ndarray, np.ndar
     """Steps [K], and returns of training games [seeds, K], averaged over stretches of the run."""
     returns, counts = (result.dataset[x].values for x in ("return", "return_count"))
     parts = np.array_split(np.arange(returns.shape[1]), min(points, returns.shape[1]))
-    total = np.nan_to_num(returns * counts)
+    total = np.where(counts > 0, returns * counts, 0.0)
     means = [total[:, p].sum(axis=1) / np.maximum(counts[:, p].sum(axis=1), 1) for p in parts]
     empty = [counts[:, p].sum(axis=1) == 0 for p in parts]
     steps = result.dataset["steps"].values.mean(axis=0).cumsum()

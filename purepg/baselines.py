@@ -23,6 +23,7 @@ Reference: Williams, Simple Statistical Gradient-Following Algorithms (1992); Gr
 Variance Reduction Techniques for Gradient Estimates in Reinforcement Learning (2004).
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -32,6 +33,7 @@ import jax.numpy as jnp
 
 from purepg.environments import look_up
 from purepg.errors import InvalidInput
+from purepg.leave_one_out import sum_of_others
 from purepg.rollout import Rows
 from purepg.task import Games, Task
 
@@ -103,6 +105,10 @@ class Constant(_Stateless):
     value: float = 0.0
     """In units of the (scaled) return."""
 
+    def __post_init__(self):
+        if not math.isfinite(self.value):
+            raise InvalidInput(f"value = {self.value}: a constant baseline is a finite number")
+
     def values(self, state: Any, returns: jax.Array, rows: Rows, scores: Scores | None = None) -> jax.Array:
         return jnp.full_like(returns, self.value)
 
@@ -124,8 +130,7 @@ class LeaveOneOut(_AcrossGames):
         _need_two_games("loo", task)
 
     def values(self, state: Any, returns: jax.Array, rows: Rows, scores: Scores | None = None) -> jax.Array:
-        total = returns.sum(axis=1, keepdims=True)
-        return (total - returns) / (returns.shape[1] - 1)
+        return sum_of_others(returns, axis=1) / (returns.shape[1] - 1)
 
 
 class _Moving(NamedTuple):
@@ -177,8 +182,8 @@ class Optimal(_AcrossGames):
     def values(self, state: Any, returns: jax.Array, rows: Rows, scores: Scores | None = None) -> jax.Array:
         assert scores is not None, "the estimator gives scores"
         products, squares = scores()
-        others = squares.sum() - squares
-        best = (products.sum() - products) / jnp.where(others > 0, others, 1.0)
+        others = sum_of_others(squares)
+        best = sum_of_others(products) / jnp.where(others > 0, others, 1.0)
         return jnp.broadcast_to(best, returns.shape)
 
 

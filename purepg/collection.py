@@ -10,6 +10,7 @@ from purepg.hyperparams import Hyperparams
 from purepg.networks import Params
 from purepg.policies import BoundPolicy
 from purepg.rollout import Act, Choice, Rows, Value
+from purepg.shapes import check_shapes
 from purepg.task import Games, Task
 
 
@@ -54,6 +55,14 @@ def collect(
     if isinstance(task.collect, Games):
         return (), rollout.play_games(env, params, act, key, num_games=task.collect.num_games, **options)
     return rollout.play_segment(env, params, act, key, running, num_steps=task.collect.num_steps, **options)
+
+
+def check_rows(rows: Rows) -> None:
+    """Refuses rows `[T, N, ...]` whose fields are not of one length and as many games."""
+    of_games, values = rows.live.shape, {"value": rows.value, "cut_value": rows.cut_value}
+    fields = {name: getattr(rows, name) for name in ("reward", "terminated", "truncated", "time", "score")}
+    check_shapes("live", of_games, **fields, **{name: x for name, x in values.items() if x is not None})
+    check_shapes("live", (*of_games, ...), observation=rows.observation, action=rows.action)
 
 
 def row_scale(task: Task, rows: Rows) -> jax.Array:

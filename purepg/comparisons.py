@@ -1,7 +1,8 @@
 """Which of two configurations is better, by how much, and how sure that is: from one number a seed on each side.
 
     difference      mean(x) − mean(y), with a t interval and its p value: paired where seeds are, Welch's otherwise
-    improvement     P(X > Y) + ½ P(X = Y), the chance that a new run of one beats a new run of the other
+    improvement     P(X > Y) + ½ P(X = Y), the chance that a new run of one beats a new run, by another seed, of the
+                    other: from all pairs of seeds, where they are paired those of different numbers
     effect size     Hedges' g = (1 − 3/(4(m + n) − 9)) (mean(x) − mean(y)) / pooled standard deviation
     seeds needed    on each side, for a two-sample t test at 5 % to find an effect of that size four times in five
 
@@ -13,6 +14,11 @@ stays at 5 %.
 
 A seed without a finite number makes difference, p value and effect size NaN. It does not hide from the improvement,
 where NaN loses against every number. Larger is better.
+
+Measured coverage of nominal 95 %, 4000 repetitions of 10, 20 and 64 seeds a side (`experiments/interval_coverage.py`):
+difference by Welch 94.8 to 96.2 % (normal, Beta(8, 2), Gamma(4), exponential); improvement 95.2 to 97.1 % for
+independent normal runs, P from 0.5 to 0.95. For pairs with a correlation of 0 or 0.5 95.1 to 98.1 %; with one of 0.9
+97.5 to 100 % of 10 seeds, 97.2 to 99.5 % of 20, 96.4 to 97.5 % of 64: too wide where few seeds are much alike.
 
 References: Colas et al., How Many Random Seeds? (2018); Agarwal et al. (2021), for the probability of improvement;
 Hedges (1981); Holm (1979).
@@ -28,7 +34,7 @@ import scipy.special
 import scipy.stats
 
 from purepg.errors import InvalidInput
-from purepg.statistics import check_seeds, rank_values, wilson_interval
+from purepg.statistics import check_seeds, rank_values, upper, wilson_interval
 
 
 class Comparison(NamedTuple):
@@ -82,7 +88,7 @@ def compare_pair(
         )
     difference, error, freedom = _paired(first, second) if paired else _welch(first, second)
     p_value = _p_value(difference, error, freedom)
-    half = error * float(scipy.stats.t.ppf((1 + confidence) / 2, freedom))
+    half = error * float(scipy.stats.t.ppf(upper(confidence), freedom))
     improvement, interval = _improvement(first, second, paired, confidence)
     effect = effect_size(first, second)
     return Comparison(
@@ -228,22 +234,43 @@ def _p_value(difference: float, error: float, freedom: float) -> float:
 def _improvement(
     first: np.ndarray, second: np.ndarray, paired: bool, confidence: float
 ) -> tuple[float, tuple[float, float]]:
-    """P(X > Y) + ½ P(X = Y) over all pairs of seeds, and its interval.
-
-    The variance is that of the U statistic, from each seed's own share of wins. The estimate is worth a share among
-    N = p (1 − p)/variance seeds, and gets Wilson's interval for it. N is kept between S and 2S, its range for
-    independent runs of S seeds: where one side wins (nearly) always, the variance is not to be trusted.
-    """
+    """P(X > Y) + ½ P(X = Y) of independent runs, and its interval: Wilson's for a share among so many seeds."""
     x, y = rank_values(first)[:, None], rank_values(second)
     wins = (x > y) + 0.5 * (x == y)
-    improvement, fewer = float(wins.mean()), min(x.size, y.size)
-    if fewer < 2:
-        return improvement, (math.nan, math.nan)
-    of_first, of_second = wins.mean(axis=1), wins.mean(axis=0)
-    if paired:
-        variance = (of_first + of_second).var(ddof=1) / fewer
-    else:
-        variance = of_first.var(ddof=1) / x.size + of_second.var(ddof=1) / y.size
-    worth = improvement * (1 - improvement) / variance if variance > 0 else 0
-    low, high = wilson_interval(np.asarray(improvement), np.clip(worth, fewer, 2 * fewer), confidence)
+    if min(x.size, y.size) < 2:
+        return float(wins.mean()), (math.nan, math.nan)
+    improvement, worth = _among_pairs(wins) if paired else _among_independent(wins)
+    low, high = wilson_interval(np.asarray(improvement), worth, confidence)
     return improvement, (float(low), float(high))
+
+
+def _among_independent(wins: np.ndarray) -> tuple[float, float]:
+    """The mean of `wins` [S1, S2], and the number of seeds N = p (1 − p)/variance that it is worth as a share.
+
+    The variance is that of the U statistic, from each seed's own share of wins. N is kept between S and 2S, its range
+    for independent runs of S seeds: where one side wins (nearly) always, the variance is not to be trusted.
+    """
+    improvement, fewer = float(wins.mean()), min(wins.shape)
+    variance = wins.mean(axis=1).var(ddof=1) / len(wins) + wins.mean(axis=0).var(ddof=1) / wins.shape[1]
+    worth = improvement * (1 - improvement) / variance if variance > 0 else 0
+    return improvement, float(np.clip(worth, fewer, 2 * fewer))
+
+
+def _among_pairs(wins: np.ndarray) -> tuple[float, float]:
+    """As `_among_independent`, of `wins` [S, S] between runs that share a seed number where i = j.
+
+    Two runs with one seed number are not independent, so only i ≠ j count. The variance is the jackknife's over seeds;
+    it knows what a shared seed adds or takes away, but is as uncertain as the number of seeds on the losing side,
+    S min(p, 1 − p), is small. Half a seed's worth of p (1 − p)/S is mixed in, all of it where one side always wins.
+    """
+    num_seeds = len(wins)
+    wins = wins * (1 - np.eye(num_seeds))
+    total, of_seed = wins.sum(), wins.sum(axis=0) + wins.sum(axis=1)
+    improvement = float(total / (num_seeds * (num_seeds - 1)))
+    spread, losing = improvement * (1 - improvement), num_seeds * min(improvement, 1 - improvement)
+    if num_seeds < 3 or spread == 0:
+        return improvement, num_seeds
+    without_one = (total - of_seed) / ((num_seeds - 1) * (num_seeds - 2))
+    prior = 0.5 / (0.5 + losing)
+    inverse = (1 - prior) * (num_seeds - 1) * without_one.var() / spread + prior / num_seeds
+    return improvement, max(1 / inverse, num_seeds / 2)

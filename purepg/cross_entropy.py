@@ -6,9 +6,10 @@
                        max_θ Σ_{(s, a) in E} log π_θ(a|s),
                        for a table in closed form, π(a|s) ← ρ π(a|s) + (1 − ρ) share of a in E's actions in s
 
-Elites are the best k = elite fraction × candidates, ties shared (`purepg.elites` has the arithmetic). ρ is the
-smoothing. The floor σ₀ keeps the search from freezing before it has found anything; for sessions a table does so by
-π ← (1 − σ₀) π + σ₀/A, a network by `hyper.entropy_coefficient` times the entropy.
+Elites are the best k = elite fraction × candidates, ties shared (`purepg.elites` has the arithmetic); over parameters
+at least two, since one has no deviation and would end the search. Where all candidates are equally good the search
+stays as it is. ρ is the smoothing. The floor σ₀ keeps the search from freezing before it has found anything; for
+sessions a table does so by π ← (1 − σ₀) π + σ₀/A, a network by `hyper.entropy_coefficient` times the entropy.
 
 The score is the game's return, discounted by γ = `hyper.discount`: what all methods here maximise.
 
@@ -18,6 +19,7 @@ Reference: Rubinstein and Kroese, The Cross-Entropy Method (2004); Szita and Lő
 cross-entropy method (2006).
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -27,7 +29,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from purepg import collection, environments, metrics, returns, rollout
-from purepg.elites import elites, fit_table, refit
+from purepg.elites import elites, fit_table, nothing_to_choose, refit
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
@@ -50,8 +52,8 @@ class OverParameters:
     def __post_init__(self):
         if self.games < 1:
             raise InvalidInput(f"games = {self.games}: a candidate needs at least 1 game")
-        if not self.initial_std > 0:
-            raise InvalidInput(f"initial_std = {self.initial_std}: must be positive")
+        if not 0 < self.initial_std < math.inf:
+            raise InvalidInput(f"initial_std = {self.initial_std}: must be positive and finite")
 
 
 @dataclass(frozen=True)
@@ -88,19 +90,21 @@ class CrossEntropy:
     task: Task
     over: OverParameters | OverSessions = OverParameters()
     elite_fraction: float = 0.125
-    """Share of the candidates that are elites, in (0, 1]."""
+    """Share of the candidates that are elites, in (0, 1]; over parameters at least two are."""
     smoothing: float = 0.0
     """ρ in [0, 1): how much of the old distribution is kept; not for the fit of a network, whose steps are few."""
     noise_floor: float = 0.0
-    """σ₀: least σ of a parameter; in a session's table the share of uniform actions."""
+    """σ₀: least σ of a parameter; in a session's table the share of uniform actions, at most 1."""
 
     def __post_init__(self):
         if not 0 < self.elite_fraction <= 1:
             raise InvalidInput(f"elite_fraction = {self.elite_fraction}: must lie in (0, 1]")
         if not 0 <= self.smoothing < 1:
             raise InvalidInput(f"smoothing = {self.smoothing}: must lie in [0, 1)")
-        if not self.noise_floor >= 0:
-            raise InvalidInput(f"noise_floor = {self.noise_floor}: must not be negative")
+        if not 0 <= self.noise_floor < math.inf:
+            raise InvalidInput(f"noise_floor = {self.noise_floor}: must not be negative or infinite")
+        if isinstance(self.over, OverSessions) and self.noise_floor > 1:
+            raise InvalidInput(f"noise_floor = {self.noise_floor}: a share of uniform actions lies in [0, 1]")
 
     def init(self, hyper: Hyperparams, key: jax.Array) -> CrossEntropyState:
         self._check()
@@ -141,10 +145,10 @@ class CrossEntropy:
 
         rows = self._play(hyper, _each_by_its_own(self.act, params, hyper.env), play_key)
         score = self._score(hyper, rows).reshape((num_candidates, over.games)).mean(axis=1)  # [C]
-        weight, threshold = elites(score, self.elite_fraction)
-        mean, std = refit(
-            mean, std, candidates, weight, smoothing=self.smoothing, noise_floor=self.noise_floor
-        )
+        weight, threshold = elites(score, self.elite_fraction, least=2)
+        options = {"smoothing": self.smoothing, "noise_floor": self.noise_floor}
+        fitted = refit(mean, std, candidates, weight, **options)
+        mean, std = _keep_where(nothing_to_choose(score), (mean, std), fitted)
         numbers = metrics.of_games(rows) | {
             "elite_threshold": metrics.once(threshold),
             "search_std": metrics.once(std.mean()),
@@ -156,14 +160,17 @@ class CrossEntropy:
     ) -> tuple[CrossEntropyState, Metrics]:
         play_key, fit_key = jax.random.split(key)
         rows = self._play(hyper, self.act(state.params, deterministic=False, env_params=hyper.env), play_key)
-        weight, threshold = elites(self._score(hyper, rows), self.elite_fraction)  # [N]
+        score = self._score(hyper, rows)  # [N]
+        weight, threshold = elites(score, self.elite_fraction)
         numbers = metrics.of_games(rows) | {"elite_threshold": metrics.once(threshold)}
         if self._has_closed_form:
             options = {"smoothing": self.smoothing, "noise_floor": self.noise_floor}
             weight = rows.live * weight[None, :]
             table = fit_table(state.params["table"], rows.observation, rows.action, weight, **options)
-            return CrossEntropyState({"table": table}, ()), numbers
-        return self._fit_network(over, hyper, state, rows, weight, fit_key), numbers
+            fitted = CrossEntropyState({"table": table}, ())
+        else:
+            fitted = self._fit_network(over, hyper, state, rows, weight, fit_key)
+        return _keep_where(nothing_to_choose(score), state, fitted), numbers
 
     def _fit_network(
         self,
@@ -228,6 +235,15 @@ class CrossEntropy:
             raise InvalidInput(
                 f"{num_games} games cannot be shared out, {self.over.games} a candidate: give a multiple"
             )
+        if isinstance(self.over, OverParameters) and num_games < 3 * self.over.games:
+            raise InvalidInput(
+                f"{num_games} games are too few, {self.over.games} a candidate: two elites are chosen from at least "
+                f"3 candidates, give num_games >= {3 * self.over.games}"
+            )
+
+
+def _keep_where(condition: jax.Array, old: Any, new: Any) -> Any:
+    return jax.tree.map(lambda old, new: jnp.where(condition, old, new), old, new)
 
 
 def _transformation(over: OverSessions, hyper: Hyperparams) -> optax.GradientTransformation:

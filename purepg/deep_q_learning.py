@@ -77,7 +77,8 @@ class DQN:
     steps at `hyper.learning_rate`. Targets are in units of `hyper.reward_scale`.
 
     Raises:
-      InvalidInput: actions are not finite in number, the policy is no softmax, or whole games are asked for.
+      InvalidInput: actions are not finite in number, the policy is no softmax, whole games are asked for, or the replay
+        cannot hold the rows of one update.
     """
 
     task: Task
@@ -99,6 +100,12 @@ class DQN:
 
     def init(self, hyper: Hyperparams, key: jax.Array) -> DQNState:
         network, env = action_value_network(self.task), self.task.env
+        num_rows = self.task.collect.num_games * self.task.collect.num_steps  # pyright: ignore
+        if num_rows > self.replay.capacity:
+            raise InvalidInput(
+                f"an update plays {num_rows} steps, more than the replay's capacity {self.replay.capacity}: "
+                f"give capacity >= {num_rows}, or fewer games or steps"
+            )
         params_key, games_key = jax.random.split(key)
         params = network.init(params_key, environments.inputs(env), environments.num_actions(env))
         act = self.act(ActionValues(params, self.exploration.epsilon(jnp.int32(0))), deterministic=False)

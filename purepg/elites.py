@@ -1,7 +1,8 @@
 """The cross-entropy method's arithmetic: who is best, and a distribution fitted to them.
 
 Elites are the k best. Of those as good as the k-th none is preferred: they share the places left, as in the mean over
-all ways to break the tie. Where all are equal nothing is learned.
+all ways to break the tie. NaN is below every number and never an elite. Where all are equal nothing is learned: there
+is `nothing_to_choose`, and a fit to all of them would only lose what the search knows.
 
 A fit by maximum likelihood has a closed form for a diagonal Gaussian (mean and variance of the elites) and for a table
 of probabilities (shares of the elites' actions). Both are smoothed towards the distribution before, by ρ, and kept from
@@ -17,15 +18,24 @@ import jax
 import jax.numpy as jnp
 
 
-def elites(score: jax.Array, fraction: float) -> tuple[jax.Array, jax.Array]:
-    """Weights `[C]` of the k = fraction · C (at least 1) best of the scores `[C]`, and the k-th best score, [].
+def elites(score: jax.Array, fraction: float, *, least: int = 1) -> tuple[jax.Array, jax.Array]:
+    """Weights `[C]` of the k = fraction · C (at least `least`) best of the scores `[C]`, and the k-th best score, [].
 
-    1 for a score above the k-th best, 0 below; those equal to it share the places that are left.
+    1 for a score above the k-th best, 0 below; those equal to it share the places that are left. Where fewer than k
+    scores are numbers, these are the elites and the k-th best score is −inf.
     """
-    count = max(1, round(fraction * score.shape[0]))
-    threshold = jax.lax.top_k(score, count)[0][-1]
-    above, equal = score > threshold, score == threshold
-    return above + equal * ((count - above.sum()) / equal.sum()), threshold
+    count = max(least, round(fraction * score.shape[0]))
+    ranked = _ranked(score)
+    threshold = jax.lax.top_k(ranked, count)[0][-1]
+    above, equal = ranked > threshold, ranked == threshold
+    weight = above + equal * ((count - above.sum()) / equal.sum())
+    return jnp.where(jnp.isnan(score), 0.0, weight), threshold
+
+
+def nothing_to_choose(score: jax.Array) -> jax.Array:
+    """Whether all of the scores `[C]` are equal, or none is a number, []."""
+    ranked = _ranked(score)
+    return ranked.min() == ranked.max()
 
 
 def refit(
@@ -62,3 +72,8 @@ def fit_table(
     new = smoothing * old + (1 - smoothing) * share
     new = (1 - noise_floor) * new + noise_floor / new.shape[-1]
     return jnp.log(jnp.maximum(new, jnp.finfo(new.dtype).tiny))
+
+
+def _ranked(score: jax.Array) -> jax.Array:
+    """−inf for NaN, which sorts above all numbers as it is."""
+    return jnp.where(jnp.isnan(score), -jnp.inf, score)

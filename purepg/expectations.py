@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 
 from purepg.errors import InvalidInput
+from purepg.shapes import check_shapes
 
 Params = Any  # pytree of float arrays
 Sample = Any  # pytree of arrays
@@ -50,6 +51,9 @@ def checked(
         raise InvalidInput(f"num_samples is {num_samples!r}; give a whole number, not traced") from None
     if num_samples < smallest:
         raise InvalidInput(f"num_samples is {num_samples}; {why} needs at least {smallest}")
+    key = jnp.asarray(key)
+    typed = jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+    check_shapes("one draw", () if typed else jax.random.key_data(jax.random.key(0)).shape, key=key)
     params = jax.tree.map(jnp.asarray, params)
     for path, leaf in jax.tree.leaves_with_path(params):
         if not _is_float(leaf):

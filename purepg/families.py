@@ -14,7 +14,8 @@ u is uniform on (0, 1), without its ends, so that every x is finite. Components 
 is elementwise and `monte_carlo` adds it up. Each family is a pytree of its parameters.
 
 Gradients flow through `log_prob` and, save for Poisson, through `sample`. `moving_support` says that the parameters
-move the set where the density is positive: ∇∫ p f then has a boundary term that ∫ p f ∇log p lacks.
+move the set where the density is positive: ∇∫ p f then has a boundary term that ∫ p f ∇log p lacks. `no_score` says
+why the parameters' precision has no score function: where x is often too small for it, log x is lost.
 
 Reference: Devroye (1986), Non-Uniform Random Variate Generation, chapter II.2; Figurnov, Mohamed and Mnih (2018),
 Implicit Reparameterization Gradients, for Gamma; Mohamed, Rosca, Figurnov and Mnih (2020), Monte Carlo Gradient
@@ -27,7 +28,9 @@ from typing import ClassVar, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+from jax.core import Tracer
 from jax.scipy.special import gammaln
 
 
@@ -159,6 +162,10 @@ class Weibull:
     scale: jax.Array  # [...], positive
     shape: jax.Array  # [...], positive
 
+    @property
+    def no_score(self) -> str:
+        return _often_zero("shape", self.shape, self.scale)
+
     def sample(self, key: jax.Array) -> jax.Array:
         """x [...]."""
         return self.scale * (-jnp.log(_open_uniform(key, self.scale, self.shape))) ** (1 / self.shape)
@@ -176,6 +183,10 @@ class Gamma:
 
     concentration: jax.Array  # [...], positive
     rate: jax.Array  # [...], positive
+
+    @property
+    def no_score(self) -> str:
+        return _often_zero("concentration", self.concentration, 1 / self.rate)
 
     def sample(self, key: jax.Array) -> jax.Array:
         """x [...]."""
@@ -235,3 +246,18 @@ def _open_uniform(key: jax.Array, *like: jax.Array) -> jax.Array:
     dtype = jnp.result_type(*like, jnp.float32)
     shape = jnp.broadcast_shapes(*map(jnp.shape, like))
     return jax.random.uniform(key, shape, dtype) + float(jnp.finfo(dtype).eps) / 2
+
+
+def _often_zero(name: str, power: jax.Array, scale: jax.Array) -> str:
+    """Where P(x < ε) ≈ (ε/scale)^power for small ε and x is 0 below the smallest float: what to say of it, or ""."""
+    if isinstance(power, Tracer) or isinstance(scale, Tracer):
+        return ""
+    dtype = jnp.result_type(power, scale, jnp.float32)
+    smallest = np.minimum(float(jnp.finfo(dtype).tiny) / np.asarray(scale, np.float64), 1.0)
+    chance = (smallest ** np.asarray(power, np.float64)).max()
+    if not chance > 1e-6:
+        return ""
+    return (
+        f"with {name} {np.min(power):g} a share of {chance:.2g} of the samples is 0 in {dtype}, where log x is not "
+        f"finite: give float64 or a larger {name}"
+    )

@@ -12,7 +12,8 @@ For finitely many x there are the exact sum, `enumerate_gradient`, and two biase
 
 `distribution` maps params to an object with `sample(key)` → x and `log_prob(x)`: those of `purepg.distributions` and
 `purepg.families`, or your own. x is what `sample` gives (for TanhGaussian the u before tanh, so let f apply it); where
-`log_prob` has axes they are summed. With its optional attribute `moving_support = True` the score function is refused.
+`log_prob` has axes they are summed. With its optional attribute `moving_support = True`, or `no_score` that says why,
+the score function is refused.
 Everything can be jitted and vmapped; f, distribution, num_samples and a baseline by name are static.
 
 Gradients flow, inside, through log p_θ at a given x (score function) or through x alone (pathwise); the estimates
@@ -27,6 +28,8 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from purepg.errors import InvalidInput
 from purepg.expectations import (
@@ -38,6 +41,7 @@ from purepg.expectations import (
     checked,
     joint_log_prob,
 )
+from purepg.leave_one_out import sum_of_others
 from purepg.relaxed_discrete import enumerate_gradient, gumbel_softmax, straight_through
 
 __all__ = [
@@ -76,7 +80,8 @@ def score_function(
                    estimated from the other N − 1 draws
 
     Raises:
-      InvalidInput: f is not a real scalar, moving support, params that are no floats, bad num_samples or baseline.
+      InvalidInput: f is not a real scalar, moving support, no score in this precision, params that are no floats, bad
+        key, num_samples or baseline.
     """
     smallest = 2 if isinstance(baseline, str) and baseline in ("loo", "optimal") else 1
     params, num_samples = checked(
@@ -88,6 +93,8 @@ def score_function(
             f"the support of {type(dist).__name__} moves with its parameters, so the score function lacks "
             "the boundary's part of the gradient; take pathwise"
         )
+    if reason := getattr(dist, "no_score", ""):
+        raise InvalidInput(f"{type(dist).__name__} has no score function here: {reason}, or take pathwise")
     x = jax.vmap(dist.sample)(jax.random.split(key, num_samples))  # [N, ...]
     value = jax.vmap(lambda x: as_float(f(x)))(x)  # [N]
     score = jax.vmap(jax.grad(joint_log_prob(distribution)), in_axes=(None, 0))(params, x)
@@ -181,11 +188,13 @@ def _baseline(baseline: Baseline, value: jax.Array) -> jax.Array | None:
     if not isinstance(baseline, str):
         if jnp.shape(baseline) != ():
             raise InvalidInput(f"baseline has shape {jnp.shape(baseline)}; give one number")
+        if not isinstance(baseline, Tracer) and not np.isfinite(np.asarray(baseline)):
+            raise InvalidInput(f"baseline is {baseline}; give a finite number")
         return jnp.asarray(baseline, value.dtype)
     if baseline == "none":
         return jnp.zeros((), value.dtype)
     if baseline == "loo":
-        return _sum_of_others(value) / (len(value) - 1)
+        return sum_of_others(value) / (len(value) - 1)
     if baseline == "optimal":
         return None
     raise InvalidInput(f"baseline is {baseline!r}; give a number or one of none, loo, optimal")
@@ -193,13 +202,5 @@ def _baseline(baseline: Baseline, value: jax.Array) -> jax.Array | None:
 
 def _optimal_baseline(value: jax.Array, score: jax.Array) -> jax.Array:
     """Σ_{k≠i} s_k² f_k / Σ_{k≠i} s_k² [N, ...] from f [N, 1...] and s [N, ...]; 0 where the others' s are 0."""
-    weight = _sum_of_others(score**2)
-    return _sum_of_others(score**2 * value) / jnp.where(weight > 0, weight, 1.0)
-
-
-def _sum_of_others(x: jax.Array) -> jax.Array:
-    """Σ_{k≠i} x_k [N, ...], from what is before and behind: total − x_i would lose the others behind an outlier."""
-    zero = jnp.zeros_like(x[:1])
-    before = jnp.concatenate([zero, jnp.cumsum(x[:-1], axis=0)])
-    behind = jnp.concatenate([jnp.cumsum(x[:0:-1], axis=0)[::-1], zero])
-    return before + behind
+    weight = sum_of_others(score**2)
+    return sum_of_others(score**2 * value) / jnp.where(weight > 0, weight, 1.0)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from purepg import drawing, learning_curve, statistics
+from purepg import drawing, learning_curve, scores, statistics
 from purepg.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ def learning_curves(
 ) -> "Figure":
     """Mean of a metric over training with its t interval, and every seed behind it if wanted.
 
-    Where no episode ended, a seed keeps its last value; before its first one it is not counted. Against steps, each
+    Where no episode ended, a seed keeps its last value; before its first one it is not counted. A seed whose value is
+    NaN has failed, and the mean with it, until it has a value again. Against steps, each
     seed's curve is read at the same numbers of steps, up to the median of what the seeds played; those that played
     fewer keep their last value (where good policies play longer, stopping at the fewest would hide them all).
 
@@ -49,10 +50,13 @@ def learning_curves(
     _check_choice("against", against, ("steps", "iteration"))
     figure, axes = drawing.new_figure()
     for i, (name, dataset) in enumerate(_given(datasets)):
-        x, curves = _iteration(dataset), learning_curve.carried(_variable(dataset, metric, name))
+        x, curves = _iteration(dataset), _variable(dataset, metric, name)
+        count = scores.counts(dataset, metric)
+        begun = np.maximum.accumulate(count > 0, axis=1)
+        curves = learning_curve.carried(curves, count)
         if against == "steps":
-            x, curves = _over_steps(_steps(dataset), curves)
-        mean = statistics.mean_interval(curves, present=~np.isnan(curves))
+            x, curves, begun = _over_steps(_steps(dataset), curves, begun)
+        mean = statistics.mean_interval(curves, present=begun)
         if every_seed:
             axes.plot(x, curves.T, color=drawing.color(i), linewidth=0.4, alpha=0.3, zorder=1)
         drawing.line(axes, i, x, *mean, label=f"{name} ({_seeds(len(curves))})")
@@ -83,7 +87,8 @@ def share_solved(
     for i, (name, dataset) in enumerate(_given(datasets)):
         curve = _variable(dataset, "return", name)
         x = _steps(dataset) if against == "steps" else _seconds(dataset)
-        reached = learning_curve.steps_to_threshold(curve, x, threshold, window=window)
+        count = scores.counts(dataset)
+        reached = learning_curve.steps_to_threshold(curve, x, threshold, count, window=window)
         grid = np.unique(np.concatenate([[0.0, x.max()], reached[np.isfinite(reached)]]))
         share = (reached[:, None] <= grid).mean(axis=0)
         low, high = statistics.wilson_interval(share, len(curve))
@@ -232,17 +237,14 @@ def variances(statistics: "dict[str, GradientStatistics]", title: str) -> "Figur
     return figure
 
 
-def _over_steps(steps: np.ndarray, curves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Curves [S, U], known at steps [S, U], at the same steps for all: [K] and [S, K]."""
+def _over_steps(
+    steps: np.ndarray, curves: np.ndarray, begun: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Curves [S, U], known at steps [S, U], and where they have begun, at the same steps for all: [K], [S, K] each."""
     grid = np.linspace(steps[:, 0].min(), np.median(steps[:, -1]), _GRID_POINTS)
-    rows = [
-        np.where(at < 0, np.nan, curve[at])
-        for curve, at in (
-            (curve, np.searchsorted(own, grid, side="right") - 1)
-            for curve, own in zip(curves, steps, strict=True)
-        )
-    ]
-    return grid, np.stack(rows)
+    at = np.stack([np.searchsorted(own, grid, side="right") - 1 for own in steps])
+    curves, begun = (np.take_along_axis(x, np.maximum(at, 0), axis=1) for x in (curves, begun))
+    return grid, np.where(at < 0, np.nan, curves), begun & (at >= 0)
 
 
 def _steps(dataset: "xarray.Dataset") -> np.ndarray:

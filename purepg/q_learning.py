@@ -23,6 +23,8 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from purepg import collection, environments, metrics, returns, rollout
 from purepg.action_values import (
@@ -59,8 +61,8 @@ class QLearning:
     γ `hyper.discount`.
 
     Raises:
-      InvalidInput: actions or observations are not finite in number, the policy is no table, or whole games are asked
-        for.
+      InvalidInput: actions or observations are not finite in number, the policy is no table, whole games are asked
+        for, or a concrete α is outside (0, 1].
     """
 
     task: Task
@@ -72,7 +74,14 @@ class QLearning:
         if self.target not in _TARGETS:
             raise InvalidInput(f"target = {self.target!r} is not one of {', '.join(_TARGETS)}")
 
+    def check_numbers(self, hyper: Hyperparams) -> None:
+        """Refuses a concrete α (scalar or `[S]`) outside (0, 1]: beyond it a table moves past its targets."""
+        rate = hyper.learning_rate
+        if not isinstance(rate, Tracer) and not ((np.asarray(rate) > 0) & (np.asarray(rate) <= 1)).all():
+            raise InvalidInput(f"learning_rate = {rate}: Q-learning moves a share of the way, give (0, 1]")
+
     def init(self, hyper: Hyperparams, key: jax.Array) -> QLearningState:
+        self.check_numbers(hyper)
         network = action_value_network(self.task)
         if not isinstance(network, Table):
             raise InvalidInput(

@@ -27,6 +27,7 @@ from jax.core import Tracer
 from purepg.distributions import Categorical
 from purepg.errors import InvalidInput
 from purepg.expectations import Params, Samplable, Sample, as_float, checked, joint_log_prob
+from purepg.shapes import check_shapes
 
 LARGEST_SUPPORT = 2**16
 
@@ -53,6 +54,10 @@ def enumerate_gradient(
     """
     params = jax.tree.map(jnp.asarray, params)
     support = _joint_actions(distribution(params)) if support is None else jax.tree.map(jnp.asarray, support)
+    num_samples = jnp.shape(jax.tree.leaves(support)[0])[:1] or (1,)
+    for path, leaf in jax.tree.leaves_with_path(support):
+        name = f"support{jax.tree_util.keystr(path)}"
+        check_shapes("a list of every sample", (*num_samples, ...), **{name: leaf})
     value = jax.lax.map(lambda x: as_float(f(x)), support)  # [K]
     if value.ndim != 1:
         raise InvalidInput(f"f gives shape {value.shape[1:]}; give a function whose value is one real number")
@@ -62,7 +67,7 @@ def enumerate_gradient(
         return probability @ value, probability.sum()
 
     gradient, total = jax.grad(expectation, has_aux=True)(params)
-    if not isinstance(total, Tracer) and abs(total - 1) > 1e-3:
+    if not isinstance(total, Tracer) and not abs(total - 1) <= 1e-3:
         raise InvalidInput(f"the probabilities of support sum to {total:g}; give every possible sample once")
     return gradient
 
@@ -164,7 +169,10 @@ def _logits(distribution: Any) -> jax.Array:
 
 
 def _check_temperature(temperature: float | jax.Array | None) -> None:
-    if temperature is not None and not isinstance(temperature, Tracer) and not temperature > 0:
+    if temperature is None:
+        return
+    check_shapes("one number", (), temperature=temperature)
+    if not isinstance(temperature, Tracer) and not 0 < np.asarray(temperature) < np.inf:
         raise InvalidInput(f"temperature is {temperature}; give a number above 0")
 
 

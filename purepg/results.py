@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from purepg import env_params, files, run_folder
+from purepg import env_params, files, learning_curve, run_folder, scores
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
@@ -65,10 +65,11 @@ class Result:
         return jax.tree.map(lambda x: x[index], self.method.params(self.state.learner))
 
     def training_return(self, last: int) -> np.ndarray:
-        """Mean return of the games that ended in the `last` updates, [S]; NaN where none did."""
+        """Mean return of the games that ended in the `last` updates, [S]; NaN where none did or one's was NaN."""
+        learning_curve.check_window(self.dataset["return"].values, last, "last")
         tail = self.dataset.isel(iteration=slice(-last, None))
-        count = tail["return_count"] if "return_count" in tail else tail["return"].notnull()
-        total, count = (tail["return"] * count).sum("iteration").values, count.sum("iteration").values
+        count = scores.counts(tail)
+        total, count = np.where(count > 0, tail["return"] * count, 0.0).sum(axis=1), count.sum(axis=1)
         return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
 
     def save(self, directory: str | os.PathLike) -> pathlib.Path:
@@ -151,7 +152,7 @@ def concatenate(pieces: list[Metrics]) -> Metrics:
 def to_dataset(metrics: Metrics, seeds: np.ndarray, extra: dict[str, np.ndarray]) -> "xarray.Dataset":
     """Metrics `[S, U]` as means with their counts, and `extra` arrays `[S]`, all labelled.
 
-    A mean over nothing is NaN with count 0.
+    A mean over nothing is NaN with count 0. Counts that are all 1 are left out, unless a mean is NaN with one.
     """
     import xarray
 
@@ -160,7 +161,9 @@ def to_dataset(metrics: Metrics, seeds: np.ndarray, extra: dict[str, np.ndarray]
         total, count = np.asarray(total), np.asarray(count)
         mean = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
         variables[name] = (("seed", "iteration"), mean)
-        if not (count == 1).all():
+        if (
+            not (count == 1).all() or np.isnan(mean).any()
+        ):  # NaN with a count is a failure, without one it is none
             variables[f"{name}_count"] = (("seed", "iteration"), count)
     variables |= {name: (("seed",), values) for name, values in extra.items()}
     num_updates = next(iter(metrics.values())).sum.shape[1]

@@ -13,23 +13,30 @@ Where both are set, terminated wins. An episode that still runs in the last row 
 `next_value[-1]`. With `next_value=None` the time limit belongs to the problem: nothing follows a cut.
 
 `next_value[t]` is V of the true next observation of row t, the one before any reset. It is read only where it is
-needed: whatever stands elsewhere, NaN included, changes neither the result nor its gradients.
+needed: whatever stands elsewhere, NaN included, changes neither the result nor its gradients. Likewise nothing passes
+an end or a γ_t of 0: NaN in one episode stays in it.
 
-Arrays are `[T, ...]`, time first; `discount` γ and `trace_decay` λ, both in [0, 1], are scalars or arrays whose shape
-is `reward`'s or its leading part (`[T]` beside `[T, N]`); γ_t is what discounts everything after r_t. Gradients flow
-through every floating-point argument; nothing is stopped.
+Arrays are `[T, ...]`, time first, all of `reward`'s shape; T = 0 gives an empty answer. `discount` γ and `trace_decay`
+λ, both in [0, 1], are scalars or arrays whose shape is `reward`'s or its leading part (`[T]` beside `[T, N]`); γ_t is
+what discounts everything after r_t. What does not fit is `InvalidInput`, in every function. Gradients flow through
+every floating-point argument; nothing is stopped, save that γ and λ get none from a return that is not finite.
 
 Reference: Sutton and Barto, Reinforcement Learning (2018), chapters 3, 7 and 12; Schulman et al., High-Dimensional
 Continuous Control Using Generalized Advantage Estimation (2016); Pardo et al., Time Limits in Reinforcement Learning
 (2018).
 """
 
-import chex
+import operator
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from purepg.errors import InvalidInput
+from purepg.shapes import check_shapes
 
 
 def reward_to_go(
@@ -49,8 +56,8 @@ def reward_to_go(
     cut = _cut(terminated, truncated)
     x = reward
     if next_value is not None:
-        x = x + discount * _where_read(cut, next_value, reward)
-    return _backward(x, jnp.where(terminated | cut, 0.0, discount))
+        x = x + _times(discount, _where_read(cut, next_value, reward))
+    return _backward(x, discount, terminated | cut)
 
 
 def total_return(
@@ -70,7 +77,7 @@ def total_return(
         total = jnp.where(row[0], row[1], total)
         return total, total
 
-    return jax.lax.scan(spread, jnp.zeros_like(to_go[0]), (first, to_go))[1]
+    return jax.lax.scan(spread, jnp.zeros(to_go.shape[1:], to_go.dtype), (first, to_go))[1]
 
 
 def td_target(
@@ -85,7 +92,7 @@ def td_target(
     A truncation needs no mention: the next state's value stands for what was cut off.
     """
     reward, terminated, _, discount = _rows(reward, terminated, terminated, discount)
-    return reward + discount * _where_read(~terminated, next_value, reward)
+    return reward + _times(discount, _where_read(~terminated, next_value, reward))
 
 
 def n_step_return(
@@ -105,8 +112,7 @@ def n_step_return(
     Raises:
       InvalidInput: n is not a positive integer.
     """
-    if n < 1:
-        raise InvalidInput(f"n = {n}: an n-step return needs at least one step; give n >= 1")
+    n = _steps(n)
     reward, terminated, truncated, discount = _rows(reward, terminated, truncated, discount)
     cut = _cut(terminated, truncated)
     num_rows = reward.shape[0]
@@ -121,10 +127,10 @@ def n_step_return(
     def one_more_step(target, _):
         later = jnp.concatenate([target[1:], jnp.zeros_like(target[:1])])
         after = jnp.where(cut, next_value, jnp.where(terminated, 0.0, later))
-        return reward + discount * after, None
+        return reward + _times(discount, after), None
 
-    target = reward + discount * next_value
-    return jax.lax.scan(one_more_step, target, length=min(n, num_rows) - 1)[0]
+    target = reward + _times(discount, next_value)
+    return jax.lax.scan(one_more_step, target, length=max(min(n, num_rows) - 1, 0))[0]
 
 
 def lambda_return(
@@ -143,11 +149,11 @@ def lambda_return(
     """
     reward, terminated, truncated, discount = _rows(reward, terminated, truncated, discount)
     cut = _cut(terminated, truncated)
-    trace = jnp.where(terminated | cut, 0.0, _like(trace_decay, reward))
+    ended = terminated | cut
+    trace = jnp.where(ended, 0.0, _factor("trace_decay", trace_decay, reward))
     # At λ = 1 a running row does not read its value, but dG/dλ does: only what is not a number is dropped there.
-    unread = terminated | ((trace == 1.0) & ~jnp.isfinite(next_value))
-    next_value = _where_read(~unread, next_value, reward)
-    return _backward(reward + discount * (1.0 - trace) * next_value, discount * trace)
+    next_value = _where_read(~terminated, next_value, reward)
+    return _backward(reward + _times(discount * (1.0 - trace), next_value), discount * trace, ended)
 
 
 def generalized_advantage(
@@ -167,44 +173,79 @@ def generalized_advantage(
     """
     reward, terminated, truncated, discount = _rows(reward, terminated, truncated, discount)
     ended = terminated | _cut(terminated, truncated)
-    error = td_target(reward, terminated, next_value, discount=discount) - _like(value, reward)
-    return _backward(error, discount * jnp.where(ended, 0.0, _like(trace_decay, reward)))
+    check_shapes("reward", reward.shape, value=value)
+    error = td_target(reward, terminated, next_value, discount=discount) - jnp.asarray(value, reward.dtype)
+    return _backward(error, discount * _factor("trace_decay", trace_decay, reward), ended)
 
 
-def _backward(x: jax.Array, c: jax.Array) -> jax.Array:
-    """y_t = x_t + c_t · y_{t+1}, and 0 after the last row."""
+def _backward(x: jax.Array, c: jax.Array, ended: jax.Array) -> jax.Array:
+    """y_t = x_t + c_t · y_{t+1}, and x_t where an episode has ended or the rows have."""
 
     def step(y, row):
-        y = row[0] + row[1] * y
+        x, c, ended = row
+        y = x + _times(c, jnp.where(ended, 0.0, y))
         return y, y
 
-    return jax.lax.scan(step, jnp.zeros_like(x[0]), (x, c), reverse=True)[1]
+    return jax.lax.scan(step, jnp.zeros(x.shape[1:], x.dtype), (x, c, ended), reverse=True)[1]
+
+
+@jax.custom_jvp
+def _times(c: jax.Array, y: jax.Array) -> jax.Array:
+    """c · y, where 0 times anything is 0; a y that is not finite gives c no gradient.
+
+    The gradient of a γ that all rows share adds up over them: 0 · NaN from a row that nobody asked for would spoil it.
+    """
+    return c * jnp.where((c == 0.0) & ~jnp.isfinite(y), 0.0, y)
+
+
+@_times.defjvp
+def _times_jvp(primals, tangents):
+    (c, y), (c_dot, y_dot) = primals, tangents
+    return _times(c, y), c * y_dot + c_dot * jnp.where(jnp.isfinite(y), y, 0.0)
 
 
 def _rows(reward, terminated, truncated, discount):
     """The arguments as arrays `[T, ...]` of one shape: rewards in floating point, ends as booleans."""
     reward = jnp.asarray(reward)
     reward = reward.astype(jnp.promote_types(reward.dtype, jnp.float32))
+    if reward.ndim == 0:
+        raise InvalidInput("reward is one number; give rewards [T, ...], time first")
+    check_shapes("reward", reward.shape, terminated=terminated, truncated=truncated)
     terminated, truncated = jnp.asarray(terminated, bool), jnp.asarray(truncated, bool)
-    chex.assert_equal_shape([reward, terminated, truncated])
-    return reward, terminated, truncated, _like(discount, reward)
+    return reward, terminated, truncated, _factor("discount", discount, reward)
 
 
 def _cut(terminated: jax.Array, truncated: jax.Array) -> jax.Array:
     """Where an episode stops without having terminated: truncated, or still running in the last row."""
-    return (truncated | _last_row(truncated)) & ~terminated
-
-
-def _last_row(like: jax.Array) -> jax.Array:
-    return jnp.zeros_like(like).at[-1].set(True)
+    num_rows = truncated.shape[0]
+    last = jnp.arange(num_rows).reshape((-1,) + (1,) * (truncated.ndim - 1)) == num_rows - 1
+    return (truncated | last) & ~terminated
 
 
 def _where_read(read: jax.Array, next_value: ArrayLike, reward: jax.Array) -> jax.Array:
     """0 in place of what is not read, before any arithmetic: 0 · NaN would be NaN, in gradients too."""
-    return jnp.where(read, _like(next_value, reward), 0.0)
+    check_shapes("reward", reward.shape, next_value=next_value)
+    return jnp.where(read, jnp.asarray(next_value, reward.dtype), 0.0)
 
 
-def _like(x: ArrayLike, reward: jax.Array) -> jax.Array:
-    """x in `reward`'s type and shape; missing trailing axes are added."""
+def _factor(name: str, x: ArrayLike, reward: jax.Array) -> jax.Array:
+    """γ or λ in `reward`'s type and shape; missing trailing axes are added."""
+    if not isinstance(x, Tracer):
+        given = np.asarray(x)
+        if given.dtype.kind in "OSUc" or not ((given >= 0) & (given <= 1)).all():
+            raise InvalidInput(f"{name} is {x}; give numbers in [0, 1]".replace("\n", ""))
     x = jnp.asarray(x, reward.dtype)
+    check_shapes("reward", reward.shape[: x.ndim], **{name: x})
     return jnp.broadcast_to(x.reshape(x.shape + (1,) * (reward.ndim - x.ndim)), reward.shape)
+
+
+def _steps(n: Any) -> int:
+    try:
+        steps = operator.index(n)
+    except TypeError:
+        steps = 0
+    if steps < 1 or isinstance(n, bool):
+        raise InvalidInput(
+            f"n = {n!r}: an n-step return needs a whole number of steps, not traced; give n >= 1"
+        )
+    return steps

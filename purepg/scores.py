@@ -28,7 +28,7 @@ LABELS = {
 
 
 def score(dataset: "xarray.Dataset", kind: str = "greedy", threshold: float | None = None) -> np.ndarray:
-    """One number a seed, [S]; NaN where no episode ended.
+    """One number a seed, [S]; NaN where no episode ended or a return was not a number.
 
     Args:
       dataset: of a run, dims ("seed", "iteration").
@@ -45,16 +45,26 @@ def score(dataset: "xarray.Dataset", kind: str = "greedy", threshold: float | No
                 "no greedy games were played after training: take the score final, best or area"
             )
         return dataset["evaluation_return"].values
-    curve = dataset["return"].values
+    curve, count = dataset["return"].values, counts(dataset)
     steps = np.cumsum(dataset["steps"].values, axis=1)
     window = max(1, curve.shape[1] // 10)
     if kind == "final":
-        return learning_curve.final(curve, window)
+        return learning_curve.final(curve, window, count)
     if kind == "best":
-        return learning_curve.best(curve, window)
+        return learning_curve.best(curve, window, count)
     if kind == "area":
-        return learning_curve.area_under_curve(curve, steps)
+        return learning_curve.area_under_curve(curve, steps, count)
     return -steps_until_solved(dataset, threshold)
+
+
+def counts(dataset: "xarray.Dataset", metric: str = "return") -> np.ndarray:
+    """How many numbers each value of a metric is the mean of, [S, U].
+
+    Where a dataset does not say it is 1, and 0 for NaN; runs say where it is not (in a study it may be some of them).
+    """
+    one = (~np.isnan(dataset[metric].values)).astype(np.float64)
+    count = dataset[f"{metric}_count"].values if f"{metric}_count" in dataset else one
+    return np.where(np.isnan(count), one, count)
 
 
 def steps_until_solved(dataset: "xarray.Dataset", threshold: float | None = None) -> np.ndarray:
@@ -67,7 +77,7 @@ def steps_until_solved(dataset: "xarray.Dataset", threshold: float | None = None
     curve = dataset["return"].values
     steps = np.cumsum(dataset["steps"].values, axis=1)
     window = max(1, curve.shape[1] // 10)
-    return learning_curve.steps_to_threshold(curve, steps, threshold, window=window)
+    return learning_curve.steps_to_threshold(curve, steps, threshold, counts(dataset), window=window)
 
 
 def solved_at(environment: str, threshold: float | None = None) -> float:

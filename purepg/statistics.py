@@ -11,9 +11,16 @@ without an interval); whatever goes by rank (median, interquartile mean, quantil
 numbers. Larger is better throughout: negate costs. A seed that was frozen keeps its number, that of its last sound
 policy, and is counted as diverged.
 
+Measured coverage of nominal 95 %, 4000 repetitions of 10, 20, 64 seeds (`experiments/interval_coverage.py`):
+
+    mean, t interval          normal 94.9, 95.2, 94.8    Beta(8, 2) 93.5, 93.9, 94.4    exponential 89.6, 91.6, 93.2
+    mean, bootstrap-t         normal 94.5, 95.2, 94.7    Beta(8, 2) 94.7, 94.9, 95.2    exponential 93.5, 94.0, 94.3
+    interquartile mean        normal 96.8, 96.2, 95.2    Beta(8, 2) 96.4, 95.6, 94.4    exponential 97.3, 95.8, 95.7
+    median                    normal 97.0, 95.5, 95.0    Beta(8, 2) 96.4, 95.7, 95.3    exponential 97.4, 95.1, 95.4
+    share, exactly            0.05: 91.4, 92.5, 96.0     0.2: 96.7, 95.6, 96.0          0.5: 97.9, 95.9, 94.0
+
 References: Agarwal et al., Deep Reinforcement Learning at the Edge of the Statistical Precipice (2021); Hesterberg,
-What Teachers Should Know about the Bootstrap (2015), for percentiles widened to the t quantile; Wilks (1941), for
-tolerance.
+What Teachers Should Know about the Bootstrap (2015), for percentiles widened to the t quantile; Wilks (1941).
 """
 
 from collections.abc import Callable
@@ -131,7 +138,7 @@ def mean_interval(
         count = present.sum(axis=0)
         mean = np.where(present, values, 0).sum(axis=0) / count
         variance = np.where(present, np.square(values - mean), 0).sum(axis=0) / (count - 1)
-        quantile = scipy.stats.t.ppf((1 + confidence) / 2, np.maximum(count - 1, 1))
+        quantile = scipy.stats.t.ppf(upper(confidence), np.maximum(count - 1, 1))
         half = np.where(count > 1, quantile * np.sqrt(variance / count), np.nan)
         return MeanInterval(mean, mean - half, mean + half)
 
@@ -155,12 +162,12 @@ def bootstrap_interval(
     """Percentile-bootstrap interval of a statistic of `values` [S]; NaN below two seeds.
 
     `statistic` maps resamples [B, S] to [B]. Percentiles are widened as a t interval is against a normal one, with the
-    factor √(S/(S−1)) for the bootstrap's variance: without this an interval of 30 seeds covers 93.5 %, not 95 %.
+    factor √(S/(S−1)) for the bootstrap's variance: the mean of 10 normal numbers is covered in 94.4 %, not in 90.1 %.
     """
     values = check_seeds(values)
     if len(values) < 2:
         return Interval(np.nan, np.nan)
-    t = scipy.stats.t.ppf((1 - confidence) / 2, len(values) - 1)
+    t = -scipy.stats.t.ppf(upper(confidence), len(values) - 1)
     tail = scipy.stats.norm.cdf(t * np.sqrt(len(values) / (len(values) - 1)))
     resampled = statistic(_resamples(values, num_resamples, seed))
     low, high = np.quantile(resampled, (tail, 1 - tail), method="inverted_cdf")  # no difference of infinities
@@ -172,8 +179,8 @@ def studentized_interval(
 ) -> Interval:
     """Bootstrap-t interval of the mean of `values` [S]: quantiles of the t statistic come from resamples, not a table.
 
-    Of 20 exponential numbers it covers 95 %, where the t interval covers 92 %. NaN below two seeds, and where one is
-    not finite.
+    Of 20 exponential numbers it covers 94.0 %, where the t interval covers 91.6 %. NaN below two seeds, and where one
+    is not finite.
     """
     values = check_seeds(values)
     if len(values) < 2 or not np.isfinite(values).all():
@@ -185,7 +192,7 @@ def studentized_interval(
         return Interval(float(values[0]), float(values[0]))
     varied = spread > 0
     t = drawn.mean(axis=-1)[varied] / spread[varied] * centred.std()
-    low, high = values.mean() - np.quantile(t, ((1 + confidence) / 2, (1 - confidence) / 2))
+    low, high = values.mean() - np.quantile(t, (upper(confidence), 1 - upper(confidence)))
     return Interval(float(low), float(high))
 
 
@@ -236,7 +243,7 @@ def wilson_interval(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Wilson's interval of shares [...] among `num_seeds`. Returns low [...], high [...]."""
     share = np.asarray(share, np.float64)
-    z2 = scipy.stats.norm.ppf((1 + confidence) / 2) ** 2
+    z2 = scipy.stats.norm.ppf(upper(confidence)) ** 2
     centre = (share + z2 / (2 * num_seeds)) / (1 + z2 / num_seeds)
     half = np.sqrt(z2 * (share * (1 - share) / num_seeds + z2 / (4 * num_seeds**2))) / (1 + z2 / num_seeds)
     return np.where(share == 0, 0, centre - half), np.where(share == 1, 1, centre + half)
@@ -254,11 +261,7 @@ def caution(num_seeds: int) -> str:
 
 
 def check_seeds(values: np.ndarray) -> np.ndarray:
-    """`values` as floats [S].
-
-    Raises:
-      InvalidInput: no seeds, or more than one number a seed.
-    """
+    """`values` as floats [S]; InvalidInput: no seeds, or more than one number a seed."""
     values = np.asarray(values, np.float64)
     if values.ndim != 1 or len(values) == 0:
         raise InvalidInput(
@@ -270,6 +273,13 @@ def check_seeds(values: np.ndarray) -> np.ndarray:
 def rank_values(values: np.ndarray) -> np.ndarray:
     """`values` with −inf for NaN: a seed without a number is below all others."""
     return np.where(np.isnan(values), -np.inf, values)
+
+
+def upper(confidence: float) -> float:
+    """Where the upper end of a two-sided interval lies, in (½, 1)."""
+    if not 0 < confidence < 1:
+        raise InvalidInput(f"confidence = {confidence}: give a number in (0, 1), such as 0.95")
+    return (1 + confidence) / 2
 
 
 def _resamples(values: np.ndarray, num_resamples: int, seed: int) -> np.ndarray:

@@ -29,6 +29,7 @@ from purepg.results import Result
 from purepg.runner import Progress
 from purepg.study_runs import Config as Config
 from purepg.study_runs import StudyRuns, Where
+from purepg.task import fitted
 from purepg.training import Method
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def study(
     if len(set(numbers)) < len(numbers):
         raise InvalidInput(f"seeds = {numbers}: give each once")
     for config in configs:
-        hyperparams.check(config.hyper)
+        fitted(config.method, config.hyper)
         if hyperparams.varies(config.hyper, environments.parameters(config.method.task.env, None)):
             raise InvalidInput(
                 f"{config.name!r} has arrays among its numbers: make each a configuration, or sweep"

@@ -6,7 +6,7 @@ to be, the longest game, as the environment's parameters in use have it, and ref
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from jax.core import Tracer
 
@@ -88,6 +88,15 @@ class Task:
         return normalized(policy, inputs.shape)
 
 
+@runtime_checkable
+class ChecksNumbers(Protocol):
+    """A method that allows less than the ranges of `Hyperparams`."""
+
+    def check_numbers(self, hyper: Hyperparams) -> None:
+        """Raises `InvalidInput` for concrete numbers, scalars or `[S]`, that it cannot use; traced ones pass."""
+        ...
+
+
 def fit(task: Task, hyper: Hyperparams) -> Task:
     """The task fitted to the numbers in use: `max_steps` is the limit of the environment's parameters.
 
@@ -120,8 +129,10 @@ def fitted(method: Any, hyper: Hyperparams) -> Any:
     """The method with its task fitted to the numbers in use (`fit`).
 
     Raises:
-      InvalidInput: as `fit`; or a number of the method is none.
+      InvalidInput: as `fit`; or a number of the method is none, or one that the method cannot use.
     """
     checks.record(method)
     task = fit(method.task, hyper)
+    if isinstance(method, ChecksNumbers):
+        method.check_numbers(hyper)
     return method if task == method.task else dataclasses.replace(method, task=task)

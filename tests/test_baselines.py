@@ -143,6 +143,19 @@ def changed(baseline, game):
     return (np.abs(difference) > 1e-4).any(axis=0)
 
 
+@pytest.mark.parametrize("own", [1e9, np.inf, np.nan])
+@pytest.mark.parametrize("name", OTHERS_ONLY)
+def test_an_outlier_leaves_its_own_baseline_as_it_is(name, own):
+    """To the bit: total − own would leave rounding of the size of the outlier, 0 or NaN in the others' place."""
+    state = after(ALL[name], 20, 21)
+    returns, rows = batch(0)
+    given = scores(returns, rows)
+    outlier = ScoreProducts(*(x.at[1].set(own) for x in given))
+    expected = ALL[name].values(state, returns, rows, lambda: given)[:, 1]
+    actual = ALL[name].values(state, returns.at[:, 1].set(own), rows, lambda: outlier)[:, 1]
+    np.testing.assert_array_equal(actual, expected)
+
+
 @pytest.mark.parametrize("game", range(GAMES))
 @pytest.mark.parametrize("name", OTHERS_ONLY)
 def test_a_games_own_returns_do_not_enter_its_baseline(name, game):
@@ -224,6 +237,12 @@ def test_what_compares_games_needs_whole_ones(name):
 def test_a_decay_outside_its_range_is_refused(decay):
     with pytest.raises(InvalidInput, match=r"must lie in \[0, 1\)"):
         Moving(decay)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_constant_that_is_no_number_is_refused(value):
+    with pytest.raises(InvalidInput, match="a finite number"):
+        Constant(value)
 
 
 def test_an_unknown_name_lists_the_known():

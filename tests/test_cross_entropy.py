@@ -10,7 +10,7 @@ from scipy.special import softmax
 
 import purepg
 from purepg.cross_entropy import CrossEntropy, CrossEntropyState, OverParameters, OverSessions
-from purepg.elites import elites, fit_table, refit
+from purepg.elites import elites, fit_table, nothing_to_choose, refit
 
 # These programs are small and each is new: what takes time is compiling them.
 quick_jit = functools.partial(
@@ -33,6 +33,30 @@ def test_elites_are_the_best_and_equals_share_the_places_left():
     np.testing.assert_array_equal(elites(score, 0.375)[0], [0, 1, 0.5, 1, 0, 0.5, 0, 0])
     np.testing.assert_array_equal(elites(score, 1e-6)[0], [0, 0.5, 0, 0.5, 0, 0, 0, 0])  # at least one place
     np.testing.assert_allclose(elites(jnp.zeros(8), 0.25)[0], 0.25)  # nothing to choose between
+
+
+def test_a_score_that_is_no_number_is_below_all_others_and_no_elite():
+    nan, inf = jnp.nan, jnp.inf
+    weight, threshold = elites(jnp.array([1, 2, nan, 3, 0, 5, 4, 2]), 0.25)
+    np.testing.assert_array_equal(weight, [0, 0, 0, 0, 0, 1, 1, 0])
+    assert threshold == 4
+    np.testing.assert_array_equal(elites(jnp.array([nan, 1, nan, nan]), 0.5)[0], [0, 1, 0, 0])
+    np.testing.assert_array_equal(elites(jnp.array([nan, -inf, 1, 2]), 0.75)[0][2:], [1, 1])
+    np.testing.assert_array_equal(elites(jnp.full(4, nan), 0.5)[0], 0)
+
+
+def test_among_equals_and_failures_there_is_nothing_to_choose():
+    assert nothing_to_choose(jnp.full(5, 0.1))
+    assert nothing_to_choose(jnp.full(5, jnp.nan))
+    assert not nothing_to_choose(jnp.array([1, 1, jnp.nan]))
+    assert not nothing_to_choose(jnp.array([1, 1, 1.0000001]))
+
+
+@pytest.mark.parametrize("num_candidates", [3, 5, 8, 11])
+def test_two_elites_are_the_least_that_have_a_deviation(num_candidates):
+    weight, threshold = elites(jnp.arange(float(num_candidates)), 0.125, least=2)
+    assert weight.sum() == 2
+    assert threshold == num_candidates - 2
 
 
 @pytest.mark.parametrize(("smoothing", "floor"), [(0.0, 0.0), (0.7, 0.0), (0.0, 0.5), (0.7, 0.5)])
@@ -104,6 +128,33 @@ def test_an_update_over_parameters_against_numpy():
     assert numbers["elite_threshold"].sum == bar
     np.testing.assert_allclose(numbers["return"].sum / numbers["return"].count, score.mean(), rtol=1e-6)
     assert numbers["steps"].sum == 32
+
+
+def test_a_few_candidates_do_not_end_the_search():
+    """Eight candidates, an eighth of them elites: one would have no deviation, and all later ones would equal it."""
+    method = CrossEntropy(bandit(num_games=8))
+    state = method.init(HYPER, jax.random.key(0))
+    update = quick_jit(method.update)
+    for i in range(5):
+        state, _ = update(HYPER, state, jax.random.key(i))
+        assert (state.search["table"] > 0).all()
+
+
+@pytest.mark.parametrize(
+    ("over", "policy"),
+    [
+        (OverParameters(), TABLE),
+        (OverSessions(), TABLE),
+        (OverSessions(steps=2), purepg.Softmax(purepg.MLP((3,)))),
+    ],
+    ids=["parameters", "table", "network"],
+)
+def test_where_all_are_equally_good_the_search_stays(over, policy):
+    """A fit to all of them would drift and narrow, from one update to the next, without a reason."""
+    method = CrossEntropy(bandit(policy, arms=(1.0, 1.0, 1.0)), over)
+    state = method.init(HYPER, jax.random.key(0))
+    after, _ = quick_jit(method.update)(HYPER, state, jax.random.key(1))
+    jax.tree.map(np.testing.assert_array_equal, after, state)
 
 
 def test_a_candidates_score_is_the_mean_over_its_games():
@@ -216,6 +267,15 @@ def test_refuses_what_it_cannot_do():
     assert "elite_fraction" in refused(bandit(), elite_fraction=0.0)
     assert "smoothing" in refused(bandit(), smoothing=1.0)
     assert "noise_floor" in refused(bandit(), noise_floor=-0.1)
+    for name in ("elite_fraction", "smoothing", "noise_floor"):
+        assert name in refused(bandit(), **{name: float("nan")})
+    assert "elite_fraction" in refused(bandit(), elite_fraction=1.5)
+    assert "noise_floor" in refused(bandit(), noise_floor=float("inf"))
+    assert "[0, 1]" in refused(bandit(), OverSessions(), noise_floor=1.5)
+    assert "num_games >= 6" in refused(bandit(num_games=4), OverParameters(games=2))
+    for std in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(purepg.environments.InvalidInput, match="initial_std"):
+            OverParameters(initial_std=std)
     with pytest.raises(purepg.environments.InvalidInput, match="games = 0"):
         OverParameters(games=0)
     with pytest.raises(purepg.environments.InvalidInput, match="steps = 0"):

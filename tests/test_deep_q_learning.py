@@ -114,5 +114,8 @@ def test_refuses_what_it_cannot_do():
     assert "Segments" in refused(purepg.Task("CartPole-v1"))
     assert "steps = 0" in refused(purepg.Task("CartPole-v1", collect=segments), steps=0)
     assert "target_rate" in refused(purepg.Task("CartPole-v1", collect=segments), target_rate=0.0)
+    small = purepg.Task("CartPole-v1", collect=purepg.Segments(8, 16))
+    assert "128 steps, more than the replay's capacity 100" in refused(small, replay=Replay(100, 8, 8))
+    DQN(small, replay=Replay(128, 8, 8)).init(HYPER, jax.random.key(0))
     with pytest.raises(environments.InvalidInput, match="capacity 10"):
         Replay(10, 20)

@@ -31,6 +31,29 @@ def test_area_by_hand_with_steps_of_all_or_of_each():
     np.testing.assert_array_equal(learning_curve.area_under_curve(curves, each), [1.75, 2, NAN])
 
 
+def test_a_failure_is_no_absence():
+    """NaN with a count is what the games returned; with count 0 there were none."""
+    curve, steps = np.array([NAN, 1, NAN, 3, 4]), np.arange(10, 60, 10)
+    none, failed = np.array([0, 2, 0, 2, 2]), np.array([0, 2, 5, 2, 2])
+    np.testing.assert_array_equal(learning_curve.carried(curve, none), [NAN, 1, 1, 3, 4])
+    np.testing.assert_array_equal(learning_curve.carried(curve, failed), [NAN, 1, NAN, 3, 4])
+    np.testing.assert_array_equal(learning_curve.carried(curve, [0, 2, 5, 0, 0]), [NAN, 1, NAN, NAN, NAN])
+    for function, arguments, expected in (
+        (learning_curve.final, (3,), (1 + 3 + 4) / 3),
+        (learning_curve.best, (2,), 3.5),
+        (learning_curve.area_under_curve, (steps,), (1 + 1 + 1 + 3 + 4) / 5),
+    ):
+        assert function(curve, *arguments, none) == function(curve, *arguments) == expected
+        assert np.isnan(function(curve, *arguments, failed))
+    assert learning_curve.final(curve, 2, failed) == 3.5  # it has recovered
+    for count in (none, failed, None):
+        assert learning_curve.steps_to_threshold(curve, steps, 1, count) == 20
+        assert learning_curve.steps_to_threshold(curve, steps, 3, count) == 40
+    assert learning_curve.steps_to_threshold([NAN, NAN], [1, 2], -5, [0, 3]) == INF
+    many = np.stack([curve, curve])
+    np.testing.assert_array_equal(learning_curve.final(many, 3, np.stack([none, failed])), [8 / 3, NAN])
+
+
 def test_area_of_a_constant_is_the_constant():
     steps = np.random.default_rng(0).integers(1, 50, (7, 20)).cumsum(axis=1)
     np.testing.assert_allclose(learning_curve.area_under_curve(np.full((7, 20), 3.5), steps), 3.5)
@@ -63,6 +86,11 @@ def test_numbers_of_a_curve_against_a_loop():
         means = [np.mean(filled[i : i + 3]) for i in range(13)]
         assert best == pytest.approx(np.nanmax(means))
         assert reached == next((n for n, x in zip(own, filled, strict=True) if x >= 1.0), INF)
+
+
+def test_a_threshold_that_is_no_number_is_refused():
+    with pytest.raises(InvalidInput, match="threshold is NaN"):
+        learning_curve.steps_to_threshold(np.ones((2, 3)), np.array([1, 2, 3]), NAN)
 
 
 @pytest.mark.parametrize("last", [0, 5])

@@ -14,6 +14,7 @@ import scipy.stats
 from purepg import families, monte_carlo
 from purepg.distributions import Categorical, Gaussian, TanhGaussian
 from purepg.errors import InvalidInput
+from purepg.leave_one_out import sum_of_others
 
 KEY = jax.random.key(0)
 COUNT = 40_000
@@ -135,7 +136,7 @@ def test_the_optimal_baseline_takes_the_best_constant_of_each_component():
 
 def test_an_outlier_does_not_drown_the_others():
     # In float32, 1e9 + 4 − 1e9 is 0.
-    total = monte_carlo._sum_of_others(array(1.0, 1e9, 3.0))
+    total = sum_of_others(array(1.0, 1e9, 3.0))
     np.testing.assert_array_equal(total, array(1e9 + 3, 4.0, 1e9 + 1))
 
 
@@ -575,13 +576,55 @@ def test_the_score_function_refuses_a_moving_support():
 
 
 @pytest.mark.parametrize(
+    "distribution",
+    [
+        lambda p: families.Gamma(p, jnp.float32(1.0)),
+        lambda p: families.Gamma(2 * p, jnp.float32(1e8)),
+        lambda p: families.Weibull(jnp.float32(1.0), p),
+    ],
+    ids=["Gamma", "Gamma of high rate", "Weibull"],
+)
+def test_where_the_logarithm_of_a_sample_is_lost_there_is_no_score(distribution):
+    """A sixth of the samples underflow at 0.02, and each made the gradient infinite; the path needs no logarithm."""
+    params = jnp.float32(0.02)
+    with pytest.raises(
+        InvalidInput, match="is 0 in float32, where log x is not finite: give float64 or a larger"
+    ):
+        monte_carlo.score_function(lambda x: x, distribution, params, KEY, 1000)
+    gradient = monte_carlo.score_function(lambda x: x, distribution, jnp.float32(0.4), KEY, 10_000)
+    assert np.isfinite(gradient).all()
+    if isinstance(distribution(params), families.Gamma):
+        assert np.isfinite(monte_carlo.pathwise(lambda x: x, distribution, params, KEY, 1000)).all()
+
+
+def test_a_list_of_samples_of_two_lengths_and_several_temperatures_are_refused():
+    logits = jnp.float32(LOGITS)
+
+    class Both:
+        def __init__(self, logits):
+            self.logits = logits
+
+        def log_prob(self, x):
+            return Categorical(self.logits).log_prob(x[0]) + Categorical(self.logits).log_prob(x[1])
+
+    with pytest.raises(InvalidInput, match=r"support\[1\] has shape \(2,\); .* asks for \(3, ...\)"):
+        monte_carlo.enumerate_gradient(
+            lambda x: x[0] * 1.0, Both, logits, support=(jnp.arange(3), jnp.arange(2))
+        )
+    with pytest.raises(InvalidInput, match=r"temperature has shape \(2,\)"):
+        monte_carlo.gumbel_softmax(curved, Categorical, logits, KEY, 4, temperature=jnp.ones(2))
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"key": jax.random.split(KEY, 3)}, r"key has shape \(3,\); one draw asks for \(\)"),
         ({"num_samples": 0}, "num_samples is 0; baseline 'none' needs at least 1"),
         ({"num_samples": 2.5}, "num_samples is 2.5; give a whole number"),
         ({"num_samples": 1, "baseline": "loo"}, "num_samples is 1; baseline 'loo' needs at least 2"),
         ({"baseline": "mean"}, "baseline is 'mean'; give a number or one of none, loo, optimal"),
         ({"baseline": np.ones(3)}, r"baseline has shape \(3,\); give one number"),
+        ({"baseline": float("nan")}, "baseline is nan; give a finite number"),
         ({"params": jnp.array([2])}, "params holds int32; give floats"),
         ({"f": lambda x: x}, "f gives .* one real number"),
         ({"f": lambda x: (x[0], x[0])}, "f gives .* one real number"),

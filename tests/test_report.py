@@ -7,8 +7,9 @@ import pytest
 import xarray
 
 import purepg
-from purepg import report, scores, studies
+from purepg import plotting, report, results, scores, studies
 from purepg.errors import InvalidInput
+from purepg.metrics import Average
 
 
 def dataset(returns, steps=None, evaluation=None, environment="CartPole-v1", **coords):
@@ -61,6 +62,27 @@ def test_scores_that_are_refused(data, kind, words):
 
 
 # Reports
+
+
+@pytest.mark.parametrize("count", [[5, 5], [1, 1]])
+def test_games_that_returned_no_number_are_no_absence(count):
+    """A run keeps them apart from updates in which no game ended, also where it counts one game in each update."""
+    count = np.array([count, count, [count[0], 0]], np.float32)
+    total = np.where(count > 0, count * np.array([[10, np.nan], [10, 20], [10, 0]]), 0).astype(np.float32)
+    numbers = {"return": Average(total, count), "steps": Average(np.ones((3, 2)), np.ones((3, 2)))}
+    data = results.to_dataset(numbers, np.arange(3), {})
+    data.attrs["environment"] = "CartPole-v1"
+    result = results.Result(None, None, None, data)  # pyright: ignore
+    np.testing.assert_array_equal(result.training_return(2), [np.nan, 15, 10])
+    np.testing.assert_array_equal(result.training_return(1), [np.nan, 20, np.nan])
+    with pytest.raises(InvalidInput, match="last = 0: give 1 to 2"):
+        result.training_return(0)
+    np.testing.assert_array_equal(scores.score(data, "final"), [np.nan, 20, 10])
+    np.testing.assert_array_equal(scores.score(data, "best"), [np.nan, 20, 10])
+    np.testing.assert_array_equal(scores.score(data, "area"), [np.nan, 15, 10])
+    np.testing.assert_array_equal(scores.steps_until_solved(data, 15.0), [np.inf, 2, np.inf])
+    (line,) = plotting.learning_curves({"run": data}, against="iteration").axes[0].lines
+    np.testing.assert_array_equal(line.get_ydata(), [10, np.nan])
 
 
 def test_a_report_says_what_the_seeds_say(tmp_path):

@@ -285,3 +285,153 @@ def test_integer_rewards_and_bad_n():
     np.testing.assert_allclose(actual, [2.0, 2.0])
     with pytest.raises(InvalidInput, match="n >= 1"):
         returns.n_step_return([1.0], [False], [False], [0.0], discount=0.9, n=0)
+
+
+# Nothing passes an end
+
+EVERY = {
+    "reward_to_go": {},
+    "total_return": {},
+    "td_target": {},
+    "n_step_return": {"n": 3},
+    "lambda_return": {"trace_decay": 0.8},
+    "generalized_advantage": {"trace_decay": 0.8},
+}
+
+
+def returned(name, rows, **options):
+    ends = (rows["terminated"],) if name == "td_target" else (rows["terminated"], rows["truncated"])
+    values = (rows["value"],) if name == "generalized_advantage" else ()
+    return getattr(returns, name)(rows["reward"], *ends, *values, rows["next_value"], **options)
+
+
+def outside(rows, t):
+    """The rows of all episodes but the one that row t belongs to."""
+    ended = rows["terminated"] | rows["truncated"]
+    episode = np.cumsum(ended) - ended
+    return episode != episode[t]
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("by_row", [False, True], ids=["scalars", "arrays"])
+def test_what_is_not_finite_stays_in_its_episode(name, by_row):
+    """Values, gradients by every argument, and gradients of a loss that the broken episode enters too."""
+
+    @jax.jit
+    def everything(floats, ends, there):
+        def restricted(floats):
+            options = {"discount": floats["discount"]}
+            if "trace_decay" in EVERY[name]:
+                options["trace_decay"] = floats["decay"]
+            out = returned(name, floats | ends, **(EVERY[name] | options))
+            return jnp.sum(jnp.where(there, out, 0.0) ** 2), out
+
+        def whole(reward):
+            return jnp.sum(restricted(floats | {"reward": reward})[1] ** 2)
+
+        gradient, out = jax.grad(restricted, has_aux=True)(floats)
+        return out, gradient, jax.grad(whole)(floats["reward"])
+
+    for seed, (planted, field) in enumerate(
+        (x, field) for x in (np.nan, np.inf, -np.inf) for field in ("reward", "value", "next_value")
+    ):
+        rows = random_rows(seed, 12)
+        if not by_row:
+            rows["discount"], rows["decay"] = np.float32(0.9), np.float32(0.7)
+        ends = {k: rows.pop(k) for k in ("terminated", "truncated")}
+        there = outside(ends, 7)
+        assert there.any()
+        clean = everything(rows, ends, there)
+        rows[field] = np.where(np.arange(12) == 7, planted, rows[field]).astype(np.float32)
+        out, gradient, whole = everything(rows, ends, there)
+        np.testing.assert_array_equal(out[there], clean[0][there])
+        jax.tree.map(np.testing.assert_array_equal, gradient, clean[1])
+        np.testing.assert_array_equal(whole[there], clean[2][there])
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_nothing_is_read_behind_a_discount_of_zero(name):
+    options = EVERY[name] | {"discount": 0.0}
+    rows = random_rows(0, 6) | {"terminated": np.zeros(6, bool), "truncated": np.zeros(6, bool)}
+    rows["reward"][4], rows["next_value"][:] = np.nan, np.inf
+    expected = rows["reward"] - (rows["value"] if name == "generalized_advantage" else 0)
+    if name == "total_return":
+        expected = np.full(6, rows["reward"][0])
+    np.testing.assert_array_equal(returned(name, rows, **options), expected)
+
+
+def test_second_derivatives_by_a_discount_of_zero():
+    """r_0 + γ r_1 + γ² r_2: 2 r_2."""
+
+    def first(discount):
+        return returns.reward_to_go([1.0, 2.0, 3.0], [0, 0, 1], [0, 0, 0], discount=discount)[0]
+
+    assert jax.grad(first)(0.0) == 2.0
+    assert jax.hessian(first)(0.0) == 6.0
+
+
+# Shapes and ranges
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("shape", [(0,), (0, 3)])
+def test_no_rows_no_returns(name, shape):
+    rows = dict.fromkeys(("reward", "value", "next_value"), np.zeros(shape))
+    rows |= dict.fromkeys(("terminated", "truncated"), np.zeros(shape, bool))
+    assert returned(name, rows, discount=0.9, **EVERY[name]).shape == shape
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("field", ["terminated", "truncated", "value", "next_value"])
+def test_an_array_of_another_shape_is_named(name, field):
+    """[N] beside [T, N] with N = T would broadcast."""
+    rows = dict.fromkeys(("reward", "value", "next_value"), np.zeros((3, 3)))
+    rows |= dict.fromkeys(("terminated", "truncated"), np.zeros((3, 3), bool))
+    for wrong in ((3,), (), (3, 1), (2, 3)):
+        if name == "td_target" and field == "truncated":
+            continue
+        if name != "generalized_advantage" and field == "value":
+            continue
+        with pytest.raises(InvalidInput) as caught:
+            returned(name, rows | {field: np.zeros(wrong)}, discount=0.9, **EVERY[name])
+        assert field in str(caught.value)
+        assert str(wrong) in str(caught.value)
+        assert "(3, 3)" in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize(
+    "bad", [-0.1, 1.5, np.nan, np.inf, np.array([0.5, np.nan, 0.5]), np.zeros(2), None, "x"]
+)
+def test_factors_outside_their_range_are_refused_and_traced_ones_pass(name, bad):
+    rows = random_rows(0, 3)
+    for factor in ("discount", "trace_decay") if "trace_decay" in EVERY[name] else ("discount",):
+        with pytest.raises(InvalidInput, match=rf"^{factor} .*(\[0, 1\]|\(3,\))$"):
+            returned(name, rows, **({"discount": 0.9} | EVERY[name] | {factor: bad}))
+    if isinstance(bad, float):
+        out = jax.jit(lambda discount: returned(name, rows, discount=discount, **EVERY[name]))(bad)
+        assert out.shape == (3,)
+
+
+@pytest.mark.parametrize("n", [0, -1, 1.5, 2.0, True, None])
+def test_n_is_a_whole_number_of_steps(n):
+    with pytest.raises(InvalidInput, match="n >= 1"):
+        returns.n_step_return([1.0], [False], [False], [0.0], discount=0.9, n=n)
+    numbers = returns.n_step_return([1.0], [False], [False], [0.0], discount=0.9, n=np.int64(2))
+    np.testing.assert_array_equal(numbers, [1.0])
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_whole_numbers_give_floats(name):
+    rows = random_rows(0, 4)
+    rows |= {field: np.array([1, 2, 3, 4]) for field in ("reward", "value", "next_value")}
+    as_floats = {k: x.astype(np.float32) if x.dtype.kind == "i" else x for k, x in rows.items()}
+    out = returned(name, rows, discount=0.5, **EVERY[name])
+    assert out.dtype == np.float32
+    np.testing.assert_array_equal(out, returned(name, as_floats, discount=0.5, **EVERY[name]))
+
+
+def test_rewards_without_a_time_axis_are_refused():
+    with pytest.raises(InvalidInput, match="time first"):
+        returns.reward_to_go(1.0, True, False, discount=0.9)

@@ -11,6 +11,7 @@ from problems import HORIZON, INITIAL, LOGITS, REWARD, TRANSITION, every_batch, 
 import purepg
 from purepg import baselines, estimators, exact
 from purepg.errors import InvalidInput
+from purepg.estimators import score_function
 from purepg.estimators.score_function import ScoreFunctionState
 from purepg.rollout import Rows
 
@@ -90,6 +91,30 @@ def test_normalized_advantages_are_biased_in_direction():
     assert cosine(mean_estimate(normalized), exact_gradient()) < 1 - 1e-3
 
 
+@pytest.mark.parametrize(("value", "games"), [(0.1, 32), (100.1, 100), (-3.3e7, 1000), (0.0, 4)])
+def test_equal_advantages_are_standardised_to_nothing(value, games):
+    """Rounding of their mean is no direction, nor is what rounding has left of equal returns less their mean."""
+    live = np.arange(8)[:, None] < 1 + np.arange(games) % 8
+    equal = jnp.where(live, jnp.float32(value), 7.0)
+    standardize = jax.jit(score_function._standardize)
+    np.testing.assert_array_equal(np.asarray(standardize(equal, live))[live], 0.0)
+    rounding = jnp.nextafter(equal, jnp.inf) - equal
+    rounding = jnp.where(jnp.arange(games) % 2 == 0, rounding, 0.0)
+    np.testing.assert_array_equal(np.asarray(standardize(rounding, live, equal))[live], 0.0)
+
+
+@pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
+@pytest.mark.parametrize("offset", [0.0, -1e3])
+def test_standardised_advantages_have_mean_0_and_deviation_1_at_any_scale(scale, offset):
+    x = scale * (np.random.default_rng(0).normal(size=(8, 16)).astype(np.float32) + np.float32(offset))
+    live = np.arange(8)[:, None] < 1 + np.arange(16) % 8
+    out = np.asarray(score_function._standardize(jnp.asarray(x), live))[live]
+    np.testing.assert_allclose([out.mean(), out.std()], [0, 1], atol=1e-5)
+    np.testing.assert_allclose(np.corrcoef(out, x[live])[0, 1], 1, atol=1e-5)
+    failed = np.asarray(score_function._standardize(jnp.asarray(x).at[0, 0].set(jnp.nan), live))
+    assert np.isnan(failed[live]).all()
+
+
 @dataclasses.dataclass(frozen=True)
 class MeanOverAlive(baselines.NoBaseline):
     """The wrong one: the row's own return is a larger share of the mean the fewer games are left."""
@@ -97,6 +122,36 @@ class MeanOverAlive(baselines.NoBaseline):
     def values(self, state, returns, rows, scores=None):
         alive = rows.live.sum(axis=1, keepdims=True)
         return jnp.broadcast_to(returns.sum(axis=1, keepdims=True) / jnp.maximum(alive, 1), returns.shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class OneForEachGame(baselines.NoBaseline):
+    """[N] where [T, N] is asked for: with T = N it would broadcast."""
+
+    def values(self, state, returns, rows, scores=None):
+        return returns[0]
+
+
+def test_what_has_another_shape_is_named():
+    square, false = jnp.zeros((2, 2)), jnp.zeros((2, 2), bool)
+    whole = jnp.zeros((2, 2), jnp.int32)
+    rows = Rows(whole, whole, square, false, false, ~false, whole, square)
+
+    def message(estimator, rows):
+        with pytest.raises(InvalidInput) as caught:
+            estimator.estimate_from(two_states(2), HYPER, PARAMS, NOTHING, rows)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    assert message(with_baseline(OneForEachGame()), rows).startswith("baseline has shape (2,)")
+    plain = estimators.make("reinforce")
+    for field in ("reward", "terminated", "truncated", "time", "score"):
+        wrong = rows._replace(**{field: getattr(rows, field)[0]})
+        assert message(plain, wrong) == f"{field} has shape (2,); live asks for (2, 2)"
+    for field in ("observation", "action"):
+        wrong = rows._replace(**{field: whole[:1]})
+        assert message(plain, wrong) == f"{field} has shape (1, 2); live asks for (2, 2, ...)"
+    assert message(plain, rows._replace(value=square[0])).startswith("value has shape (2,)")
 
 
 def test_mean_over_alive_games_is_biased_in_direction():

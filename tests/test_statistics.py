@@ -72,6 +72,14 @@ def test_anything_but_one_number_a_seed_is_refused(values):
         summarize(values)
 
 
+@pytest.mark.parametrize("confidence", [0.0, 1.0, 95, np.nan])
+def test_a_confidence_that_is_none_is_refused(confidence):
+    with pytest.raises(InvalidInput, match=r"confidence = .*\(0, 1\)"):
+        summarize(np.arange(5.0), confidence)
+    with pytest.raises(InvalidInput, match="confidence"):
+        statistics.wilson_interval(np.array(0.5), 10, confidence)
+
+
 @pytest.mark.parametrize("num_seeds", [1, 2, 3, 4, 5, 7, 8, 30])
 def test_interquartile_mean_is_scipys_trimmed_mean(num_seeds):
     values = np.random.default_rng(num_seeds).normal(size=(6, num_seeds))

@@ -23,6 +23,8 @@ ORDER = (
     "files",
     "folder_lock",
     "checks",
+    "shapes",
+    "leave_one_out",
     "environments",
     "env_params",
     "distributions",
@@ -103,6 +105,7 @@ ORDER = (
 # Mathematics on arrays: it leaves gradients alone.
 MATHS = (
     "returns.py",
+    "leave_one_out.py",
     "baselines.py",
     "distributions.py",
     "families.py",

@@ -113,7 +113,8 @@ def _pairs(report: Any) -> Any:
 
     pairs, title = report.pairs, "the first against the second; p values with Holm's correction"
     if len(pairs) > _MANY:
-        best = max(report.lines, key=lambda name: report.lines[name].summary.interquartile_mean)
+        middles = {name: line.summary.interquartile_mean for name, line in report.lines.items()}
+        best = max(middles, key=lambda name: (not math.isnan(middles[name]), middles[name]))
         pairs = [pair for pair in pairs if best in (pair.first, pair.second)]
         title += f" over all {len(report.pairs)} pairs; shown are those with {best}"
     table = Table("first", "second", title=title)

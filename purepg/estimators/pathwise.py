@@ -103,6 +103,7 @@ class Pathwise:
             games, rows = collection.collect(
                 task, hyper, act, state.games, key, value if self._has_critic else None, differentiable=True
             )
+            collection.check_rows(rows)
             return self._objective(task, hyper, rows), (games, rows)
 
         gradient, aside = jax.grad(objective, has_aux=True)(params)

@@ -42,6 +42,7 @@ from purepg.hyperparams import Hyperparams
 from purepg.networks import Params
 from purepg.policies import BoundPolicy
 from purepg.rollout import Rows
+from purepg.shapes import check_shapes
 from purepg.task import Segments, Task
 
 _MONTE_CARLO = ("reward_to_go", "total")
@@ -132,6 +133,7 @@ class ScoreFunction:
         self, task: Task, hyper: Hyperparams, params: Params, state: ScoreFunctionState, rows: Rows
     ) -> Estimate:
         """The estimate from rows `[T, N]` that the policy of `params` has collected."""
+        collection.check_rows(rows)
         target = jnp.where(rows.live, self._target(hyper, rows), 0.0)
         step_weight = rows.live.astype(jnp.float32)
         if self.discount_weighting:
@@ -141,9 +143,10 @@ class ScoreFunction:
             return _score_products(self.bind(task), params, rows, step_weight, target)
 
         baseline = self.baseline.values(state.baseline, target, rows, scores)
+        check_shapes("the target", target.shape, baseline=baseline)
         advantage = jnp.where(rows.live, target - baseline, 0.0)
         if self.normalize_advantages:
-            advantage = _standardize(advantage, rows.live)
+            advantage = _standardize(advantage, rows.live, target)
         scale = collection.row_scale(task, rows)
         weight = scale * step_weight * advantage
 
@@ -218,6 +221,17 @@ def _score_products(
     return jax.lax.map(one_game, jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), games))
 
 
-def _standardize(x: jax.Array, where: jax.Array) -> jax.Array:
-    mean = jnp.mean(x, where=where)
-    return (x - mean) / (jnp.std(x, where=where) + 1e-8)
+def _standardize(x: jax.Array, where: jax.Array, made_of: jax.Array | None = None) -> jax.Array:
+    """Mean 0 and deviation 1 where `where` holds; 0 where all are equal up to rounding, which is no direction.
+
+    `made_of`, of x's shape, is what x is a difference of: the rounding is relative to it.
+    """
+    # About the largest instead of 0: equal numbers then differ by exactly 0, whatever a sum of them rounds to.
+    apart = x - jnp.max(x, where=where, initial=-jnp.inf)
+    apart = apart - jnp.mean(apart, where=where)
+    std = jnp.sqrt(jnp.mean(apart**2, where=where))
+    size = jnp.max(
+        jnp.maximum(jnp.abs(x), 0.0 if made_of is None else jnp.abs(made_of)), where=where, initial=0.0
+    )
+    equal = std <= 10 * jnp.finfo(x.dtype).eps * size
+    return jnp.where(equal, 0.0, apart / jnp.where(equal, 1.0, std))

@@ -1,0 +1,19 @@
+"""Σ_{k≠i} x_k: what a baseline takes from the others, so that it does not depend on its own sample.
+
+total − x_i would lose the others behind an outlier (1e8 + 1 − 1e8 = 0 in float32), and let x_i in by its rounding, or
+whole where it is not finite. Summing what comes before i and what comes behind it subtracts nothing.
+
+Gradients flow through x.
+"""
+
+import jax
+import jax.numpy as jnp
+
+
+def sum_of_others(x: jax.Array, axis: int = 0) -> jax.Array:
+    """Σ_{k≠i} x_k along an axis, in the shape of x."""
+    x = jnp.moveaxis(x, axis, 0)
+    zero = jnp.zeros_like(x[:1])
+    before = jnp.concatenate([zero, jnp.cumsum(x[:-1], axis=0)])
+    behind = jnp.concatenate([jnp.cumsum(x[:0:-1], axis=0)[::-1], zero])
+    return jnp.moveaxis(before + behind, 0, axis)
