@@ -327,7 +327,6 @@ LEADS_NOWHERE = 'no "module:name" leads to it: define it'
         (WithType(), "keeps `type` for its class: call that field otherwise"),
         (np.longdouble(0.1), "is none of number"),
     ],
-    ids=str,
 )
 def test_what_is_not_read_back_is_refused_by_its_field_in_one_line(value, message):
     for given, where in [(Holder((1, Holder(value))), r"value\[1\]\.value = "), (value, "the value = ")]:
