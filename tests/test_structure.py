@@ -36,6 +36,7 @@ ORDER = (
     "returns",
     "collection",
     "row_chunks",
+    "derivable",
     "baselines",
     "critics",
     "estimators.base",
