@@ -3,8 +3,8 @@
 The statistics live in the parameters, beside the network's, so that they are saved and played with them. They are no
 subject of learning: gradients stop at them, the method updates them after each step from the rows just used, and a
 rollout and its gradient see the same ones. Before the first update nothing is known of their scale, and observations
-pass as they are: a bound of so many deviations means nothing then, and would make large ones all alike. The merge of means and squared deviations is Chan, Golub and LeVeque's
-(1983).
+pass as they are: a bound of so many deviations means nothing then, and would make large ones all alike. The merge of
+means and squared deviations is Chan, Golub and LeVeque's (1983).
 """
 
 from typing import NamedTuple
