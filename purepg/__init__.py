@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from purepg.environments import environment
     from purepg.estimators import Pathwise, ScoreFunction
     from purepg.evaluation import evaluate
+    from purepg.flax_network import Flax
     from purepg.hyperparams import Hyperparams
     from purepg.networks import MLP, Conv, Functions, Table
     from purepg.policies import Gaussian, Softmax
@@ -79,6 +80,7 @@ _HOME = {
     "Pathwise": "estimators",
     "ScoreFunction": "estimators",
     "evaluate": "evaluation",
+    "Flax": "flax_network",
     "Hyperparams": "hyperparams",
     "MLP": "networks",
     "Conv": "networks",

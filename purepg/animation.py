@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import numpy as np
 
-from purepg import drawing, environments, hyperparams, rollout
+from purepg import drawing, environments, files, hyperparams, rollout
 from purepg.errors import InvalidInput
 from purepg.results import Result
 
@@ -47,7 +47,7 @@ def record(result: Result, seed: int, *, deterministic: bool = True, stream: int
 
     @jax.jit
     def play(params, env_params, key):
-        choose = result.method.act(params, deterministic=deterministic)
+        choose = result.method.act(params, deterministic=deterministic, env_params=env_params)
 
         def act(key, observation):
             choice = choose(key, observation)
@@ -69,7 +69,7 @@ def check_target(path: str | os.PathLike) -> pathlib.Path:
     Raises:
       InvalidInput: it is no .gif, exists already, or has no folder.
     """
-    target = pathlib.Path(path)
+    target = files.path(path)
     if target.suffix.lower() != ".gif":
         raise InvalidInput(f"{target} does not end in .gif: animations are written as GIF")
     if target.exists():

@@ -23,13 +23,13 @@ def start(task: Task, hyper: Hyperparams, act: Act, key: jax.Array) -> Any:
     )
 
 
-def by_policy(policy: BoundPolicy, params: Params, *, deterministic: bool) -> Act:
-    """Play by a policy: sampled from it, or its mode."""
+def by_policy(policy: BoundPolicy, params: Params, *, deterministic: bool, env_params: Any = None) -> Act:
+    """Play by a policy: sampled from it, or its mode; `env_params` say in which bounds, none: the defaults."""
 
     def choose(key, observation):
         distribution = policy.distribution(params, observation)
         action = distribution.mode() if deterministic else distribution.sample(key)
-        return Choice(action, policy.play(action))
+        return Choice(action, policy.play(action, env_params))
 
     return choose
 

@@ -153,14 +153,14 @@ def _adam(hyper: Hyperparams) -> optax.GradientTransformation:
     return derivable.adam(hyper.critic_learning_rate)
 
 
-def acting(critic: Critic, task: Task, params: Params, state: Any) -> Act:
-    """Sampled play by the policy, V beside each action where there is a critic."""
+def acting(critic: Critic, task: Task, params: Params, state: Any, env_params: Any = None) -> Act:
+    """Sampled play by the policy, V beside each action where there is a critic; `env_params` as for `play`."""
     play = critic.bind(task).play
 
     def act(key: jax.Array, observation: jax.Array) -> Choice:
         outputs = critic.outputs(task, params, state, observation)
         action = outputs.distribution.sample(key)
-        return Choice(action, play(action), outputs.value)
+        return Choice(action, play(action, env_params), outputs.value)
 
     return act
 

@@ -123,9 +123,10 @@ class CrossEntropy:
         """What `act` needs of the state."""
         return state.params
 
-    def act(self, params: Params, *, deterministic: bool) -> Act:
+    def act(self, params: Params, *, deterministic: bool, env_params: Any = None) -> Act:
         """How this method plays: by the policy's mode, or sampled from it."""
-        return collection.by_policy(self.task.bind_policy(), params, deterministic=deterministic)
+        policy = self.task.bind_policy()
+        return collection.by_policy(policy, params, deterministic=deterministic, env_params=env_params)
 
     def _update_parameters(
         self, over: OverParameters, hyper: Hyperparams, state: CrossEntropyState, key: jax.Array
@@ -138,7 +139,7 @@ class CrossEntropy:
         candidates = mean[None, :] + std[None, :] * noise  # [C, D]
         params = jax.vmap(unravel)(jnp.repeat(candidates, over.games, axis=0))  # [N, ...]
 
-        rows = self._play(hyper, _each_by_its_own(self.act, params), play_key)
+        rows = self._play(hyper, _each_by_its_own(self.act, params, hyper.env), play_key)
         score = self._score(hyper, rows).reshape((num_candidates, over.games)).mean(axis=1)  # [C]
         weight, threshold = elites(score, self.elite_fraction)
         mean, std = refit(
@@ -154,7 +155,7 @@ class CrossEntropy:
         self, over: OverSessions, hyper: Hyperparams, state: CrossEntropyState, key: jax.Array
     ) -> tuple[CrossEntropyState, Metrics]:
         play_key, fit_key = jax.random.split(key)
-        rows = self._play(hyper, self.act(state.params, deterministic=False), play_key)
+        rows = self._play(hyper, self.act(state.params, deterministic=False, env_params=hyper.env), play_key)
         weight, threshold = elites(self._score(hyper, rows), self.elite_fraction)  # [N]
         numbers = metrics.of_games(rows) | {"elite_threshold": metrics.once(threshold)}
         if self._has_closed_form:
@@ -233,12 +234,13 @@ def _transformation(over: OverSessions, hyper: Hyperparams) -> optax.GradientTra
     return over.optimizer.transformation(hyper, over.steps)
 
 
-def _each_by_its_own(act: Any, params: Params) -> Act:
+def _each_by_its_own(act: Any, params: Params, env_params: Any) -> Act:
     """Game n played greedily by parameters n of `[N, ...]`."""
 
     def choose(key, observation):
         def one(params, observation):
-            return jax.tree.map(lambda x: x[0], act(params, deterministic=True)(key, observation[None]))
+            greedy = act(params, deterministic=True, env_params=env_params)
+            return jax.tree.map(lambda x: x[0], greedy(key, observation[None]))
 
         return jax.vmap(one)(params, observation)
 

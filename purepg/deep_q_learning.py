@@ -138,7 +138,7 @@ class DQN:
         last = jnp.maximum(state.updates - 1, 0)
         return ActionValues(state.params, self.exploration.epsilon(last))
 
-    def act(self, params: ActionValues, *, deterministic: bool) -> Act:
+    def act(self, params: ActionValues, *, deterministic: bool, env_params: Any = None) -> Act:
         """Greedy, or ε-greedy as the last update played."""
 
         def choose(key, observation):

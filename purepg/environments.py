@@ -92,18 +92,32 @@ def parameters(spec: EnvironmentSpec, params: Any) -> Any:
     return resolve(spec).default_params if params is None else params
 
 
-def time_limit(spec: EnvironmentSpec) -> int:
-    """Steps after which the environment cuts an episode, by its default parameters."""
-    return int(resolve(spec).default_params.max_steps_in_episode)
+def time_limit(spec: EnvironmentSpec, params: Any = None) -> int:
+    """Steps after which the environment cuts an episode, by `params` or, if none, its defaults.
+
+    Args:
+      params: concrete; where limits differ between replicates, `[R]`, the answer is the largest.
+
+    Raises:
+      InvalidInput: the environment has no limit of its own, or it is no whole number of at least 1.
+    """
+    with jax.ensure_compile_time_eval():
+        params = parameters(spec, params)
+    if not hasattr(params, "max_steps_in_episode"):
+        raise InvalidInput(f"{spec.name!r} has no parameter max_steps_in_episode: say max_steps yourself")
+    limit = np.asarray(params.max_steps_in_episode)
+    if not ((limit >= 1) & (limit == np.floor(limit)) & np.isfinite(limit)).all():
+        raise InvalidInput(f"max_steps_in_episode = {limit}: give a whole number, at least 1")
+    return int(limit.max())
 
 
-def inputs(spec: EnvironmentSpec) -> Inputs:
+def inputs(spec: EnvironmentSpec, params: Any = None) -> Inputs:
     """What observations look like. The shape is read off a reset: some environments leave their declared space."""
-    env = resolve(spec)
-    observation, _ = jax.eval_shape(env.reset_env, jax.random.key(0), env.default_params)
+    env, params = resolve(spec), parameters(spec, params)
+    observation, _ = jax.eval_shape(env.reset_env, jax.random.key(0), params)
     if not hasattr(observation, "shape"):
         raise InvalidInput(f"{spec.name!r} observes a structure of arrays; only single arrays are supported")
-    space = env.observation_space(env.default_params)
+    space = env.observation_space(params)
     num_categories = int(space.n) if type(space).__name__ == "Discrete" else None
     return Inputs(observation.shape, num_categories)
 
@@ -125,12 +139,11 @@ def num_actions(spec: EnvironmentSpec) -> int:
 
 
 class ContinuousActions(NamedTuple):
-    """A box of actions."""
+    """A box of actions: what of it does not depend on the parameters."""
 
     shape: tuple[int, ...]  # of one action
-    bounded: bool  # on all sides
-    middle: np.ndarray  # of the bounds; 0 where there are none
-    half_width: np.ndarray  # of the bounds; 1 where there are none
+    below: tuple[bool, ...]  # of each component, flat: whether it is bounded from below
+    above: tuple[bool, ...]  # … and from above
 
 
 def is_discrete(spec: EnvironmentSpec) -> bool:
@@ -154,13 +167,22 @@ def continuous_actions(spec: EnvironmentSpec) -> ContinuousActions:
                 f"{spec.name!r} has actions {space}: a Gaussian policy needs continuous ones (Box); "
                 "take a softmax policy"
             )
-        low, high = (np.broadcast_to(np.asarray(x, np.float32), space.shape) for x in (space.low, space.high))
+        low, high = map(np.asarray, action_bounds(spec))
+    return sides(low, high)
+
+
+def sides(low: np.ndarray, high: np.ndarray) -> ContinuousActions:
+    """The box between bounds `[*shape]`."""
     # Some spaces write "unbounded" as the largest float.
-    bounded = bool((np.abs([low, high]) < 1e30).all())
-    middle, half_width = (
-        ((low + high) / 2, (high - low) / 2) if bounded else (np.zeros_like(low), np.ones_like(low))
-    )
-    return ContinuousActions(tuple(space.shape), bounded, middle, half_width)
+    below, above = (tuple((np.abs(x) < 1e30).ravel().tolist()) for x in (low, high))
+    return ContinuousActions(low.shape, below, above)
+
+
+def action_bounds(spec: EnvironmentSpec, params: Any = None) -> tuple[jax.Array, jax.Array]:
+    """The least and the greatest action `[*shape]` by `params`, traced where they are; none: the defaults."""
+    space = resolve(spec).action_space(parameters(spec, params))
+    low, high = (jnp.broadcast_to(jnp.asarray(x, jnp.float32), space.shape) for x in (space.low, space.high))
+    return low, high
 
 
 def exact_model(spec: EnvironmentSpec, params: Any = None) -> Any:
@@ -218,6 +240,8 @@ def import_object(path: str) -> Any:
         return functools.reduce(getattr, name.split("."), importlib.import_module(module))
     except (ImportError, AttributeError, ValueError) as error:
         raise InvalidInput(f"cannot import {path!r} (expected module:name): {error}") from error
+    except Exception as error:  # the module's own, when it is run
+        raise InvalidInput(f"importing {path!r} fails with {type(error).__name__}: {error}") from error
 
 
 def closest(name: str, known: Any) -> str:
@@ -240,6 +264,8 @@ def look_up(what: str, name: str, table: dict[str, Any]) -> Any:
 
 
 def _freeze(value: Any) -> Any:
+    if isinstance(value, float) and value != value:
+        raise InvalidInput("an argument of an environment is NaN: give a number")
     if isinstance(value, np.ndarray | jax.Array | jnp.ndarray):
         value = np.asarray(value).tolist()
     return tuple(_freeze(v) for v in value) if isinstance(value, list | tuple) else value

@@ -1,4 +1,8 @@
-"""The one error that is the user's to mend."""
+"""The one error that is the user's to mend, and the check that most arguments need."""
+
+import operator
+import re
+from typing import Any
 
 
 class InvalidInput(ValueError):
@@ -7,3 +11,22 @@ class InvalidInput(ValueError):
     The command line prints the message as one line and exits with code 2; a library user sees a
     `ValueError`. Everything else that is raised is a defect of purepg.
     """
+
+    def __init__(self, message: str):
+        super().__init__(re.sub(r"\s*\n\s*", " ", message))  # what is quoted may have had several lines
+
+
+def whole_number(name: str, value: Any, least: int, most: float = float("inf")) -> int:
+    """The value as an integer; numpy's are integers too, truth values and floats are not.
+
+    Raises:
+      InvalidInput: it is none, or lies outside [least, most].
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, bool) or not least <= number <= most:
+        limit = f"of at least {least}" if most == float("inf") else f"from {least} to {most}"
+        raise InvalidInput(f"{name} = {value!r}: give a whole number {limit}")
+    return number

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from purepg import environments, rollout
 from purepg.hyperparams import Hyperparams
+from purepg.task import fitted
 from purepg.training import Method
 
 
@@ -26,13 +27,11 @@ def evaluate(
     deterministic: bool = True,
 ) -> Evaluation:
     """Plays `num_games` fresh games with the parameters of one seed, by the policy's mode or sampled from it. Pure."""
-    task = method.task
+    method = fitted(method, hyper)
+    spec, max_steps = method.task.env, method.task.max_steps
+    env_params = environments.parameters(spec, hyper.env)
+    act = method.act(params, deterministic=deterministic, env_params=env_params)
     rows = rollout.play_games(
-        environments.resolve(task.env),
-        environments.parameters(task.env, hyper.env),
-        method.act(params, deterministic=deterministic),
-        key,
-        num_games=num_games,
-        max_steps=task.max_steps,
+        environments.resolve(spec), env_params, act, key, num_games=num_games, max_steps=max_steps
     )
     return Evaluation(rollout.episode_returns(rows), rows.live.sum(axis=0, dtype=jnp.int32))

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from purepg import environments
+from purepg import checks, env_params
 from purepg.environments import EnvironmentSpec
 from purepg.errors import InvalidInput
 
@@ -58,13 +58,22 @@ def check(hyper: Hyperparams) -> None:
     Raises:
       InvalidInput: a value is not a number or outside its range.
     """
-    for name, (low, high) in _RANGES.items():
-        value = getattr(hyper, name)
-        if isinstance(value, Tracer):
-            continue
-        value = np.asarray(value)
-        if not ((value >= low) & (value <= high)).all():
-            raise InvalidInput(f"{name} = {value}: must lie in [{low:g}, {high:g}]")
+    for name in _RANGES:
+        check_one(name, getattr(hyper, name), replicates=True)
+
+
+def check_one(name: str, value: Any, *, replicates: bool = False) -> None:
+    """Refuses a value of one field, with `replicates` also one of the values `[R]`.
+
+    Raises:
+      InvalidInput: it is no number, outside its range, or infinite where the field's default is not.
+    """
+    if isinstance(value, Tracer):
+        return
+    (low, high), default = _RANGES[name], getattr(Hyperparams, name)
+    given = checks.array(name, value, default, replicates=replicates)
+    if not ((given >= low) & (given <= high)).all():
+        raise InvalidInput(f"{name} = {given}: must lie in [{low:g}, {high:g}]")
 
 
 def over_seeds(hyper: Hyperparams, defaults: Any, num_replicates: int) -> Hyperparams:
@@ -106,33 +115,64 @@ def _beside_defaults(hyper: Hyperparams, defaults: Any) -> tuple[Hyperparams, Hy
     return dataclasses.replace(hyper, env=env), Hyperparams(env=defaults)
 
 
-def encode(hyper: Hyperparams) -> dict[str, Any]:
-    """Numbers as JSON-ready data; the environment's parameters field by field, where any are given."""
-    env = hyper.env and {
-        f.name: np.asarray(getattr(hyper.env, f.name)).tolist() for f in dataclasses.fields(hyper.env)
-    }
-    return {name: np.asarray(getattr(hyper, name)).tolist() for name in _RANGES} | {"env": env}
+def encode(hyper: Hyperparams, spec: EnvironmentSpec) -> dict[str, Any]:
+    """Numbers as JSON-ready data; the environment's parameters by their paths, where any are given.
+
+    Raises:
+      InvalidInput: the parameters differ from the environment's defaults in more than their numbers.
+    """
+    fields = [f.name for f in dataclasses.fields(Hyperparams) if f.name != "env"]
+    data: dict[str, Any] = {name: np.asarray(getattr(hyper, name)).tolist() for name in fields}
+    if hyper.env is None:
+        return data | {"env": None}
+    own, defaults = (jax.tree.structure(x) for x in (hyper.env, environments.parameters(spec, None)))
+    if own != defaults:
+        raise InvalidInput(
+            f"env = {hyper.env} cannot be saved: it differs from the defaults of {spec.name!r} in more than numbers "
+            "(a static field, None, or another structure); make what differs an argument of its constructor"
+        )
+    return data | {"env": {name: np.asarray(x).tolist() for name, x in _by_path(hyper.env).items()}}
 
 
 def decode(data: dict[str, Any], spec: EnvironmentSpec) -> Hyperparams:
-    """The numbers that `encode` wrote."""
-    env = data["env"] and with_env_params(spec, data["env"])
+    """The numbers that `encode` wrote.
+
+    Raises:
+      InvalidInput: numbers or parameters of the environment have come or gone since; they are named.
+    """
     numbers: Any = {name: np.asarray(x) if isinstance(x, list) else x for name, x in data.items()}
-    return Hyperparams(**(numbers | {"env": env}))
+    _same_names("hyper-parameters", data, {f.name for f in dataclasses.fields(Hyperparams)})
+    return Hyperparams(**(numbers | {"env": data["env"] and _decoded_env(data["env"], spec)}))
+
+
+def _decoded_env(data: dict[str, Any], spec: EnvironmentSpec) -> Any:
+    defaults = environments.parameters(spec, None)
+    _same_names(f"parameters of {spec.name!r}", data, set(_by_path(defaults)))
+    leaves = [jnp.asarray(data[name], jnp.result_type(like)) for name, like in _by_path(defaults).items()]
+    return jax.tree.unflatten(jax.tree.structure(defaults), leaves)
+
+
+def _same_names(what: str, saved: dict[str, Any], known: set[str]) -> None:
+    if gone := sorted(saved.keys() - known):
+        raise InvalidInput(
+            f"the {what} have no {', '.join(gone)}, which was saved: the code has changed since"
+        )
+    if new := sorted(known - saved.keys()):
+        raise InvalidInput(
+            f"the {what} have {', '.join(new)}, which was not saved: the code has changed since"
+        )
+
+
+def _by_path(tree: Any) -> dict[str, Any]:
+    """The leaves of nested records by the names that lead to them."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): x for path, x in leaves}
 
 
 def with_env_params(spec: EnvironmentSpec, changes: dict[str, Any]) -> Any:
-    """The environment's default parameters with some fields changed.
+    """The environment's default parameters with some fields changed; arrays `[R, ...]` have one for each replicate.
 
     Raises:
-      InvalidInput: the environment has no such parameter.
+      InvalidInput: the environment has no such parameter, or this is no value for it.
     """
-    defaults = environments.resolve(spec).default_params
-    known = [f.name for f in dataclasses.fields(defaults)]
-    for name in changes:
-        if name not in known:
-            raise InvalidInput(
-                f"{spec.name!r} has no parameter {name!r}{environments.closest(name, known)}; it has {', '.join(known)}"
-            )
-    arrays = {k: jnp.asarray(v, jnp.result_type(getattr(defaults, k))) for k, v in changes.items()}
-    return dataclasses.replace(defaults, **arrays)
+    return env_params.with_fields(spec, changes, replicates=True)

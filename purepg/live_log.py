@@ -14,6 +14,7 @@ import uuid
 import weakref
 from collections.abc import Callable, Iterator
 
+from purepg import files
 from purepg.errors import InvalidInput
 from purepg.runner import Progress
 
@@ -28,7 +29,7 @@ def csv_writer(path: str | os.PathLike) -> Reporter:
     Raises:
       InvalidInput: from the first report; the file cannot be written, or holds something else.
     """
-    target = pathlib.Path(path)
+    target = files.path(path)
     started = False
 
     def report(progress: Progress) -> None:
@@ -98,19 +99,18 @@ def _start_csv(target: pathlib.Path, iteration: int) -> None:
     """A file of the header and those rows that it already had from before this iteration; whole at every moment."""
     with _writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        text = target.read_text() if target.exists() else ""
+        text = target.read_text(errors="replace") if target.exists() else ""
         header, *rows = text.splitlines() or [_HEADER]
         if header != _HEADER:
             raise InvalidInput(f"{target} is not a log of purepg: give the log a file of its own")
         if not text.endswith("\n"):
             rows = rows[:-1]  # cut off by what ended the run
-        kept = [row for row in rows if int(row.partition(",")[0]) < iteration]
-        part = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
-        try:
-            part.write_text("".join(f"{line}\n" for line in (_HEADER, *kept)))
-            os.replace(part, target)
-        finally:
-            part.unlink(missing_ok=True)
+        kept = [
+            row
+            for row in rows
+            if row.partition(",")[0].isdecimal() and int(row.partition(",")[0]) < iteration
+        ]
+        files.write(target, "".join(f"{line}\n" for line in (_HEADER, *kept)).encode())
 
 
 def _append(target: pathlib.Path, progress: Progress) -> None:

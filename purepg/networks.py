@@ -148,7 +148,7 @@ class Functions:
     """Your own pair of pure functions in place of ours, on observations as the environment gives them.
 
     Either the functions themselves or "module:name". Equal functions compile once: name them at module level, a
-    lambda made anew compiles anew.
+    lambda made anew compiles anew. Only what has such a name can be saved: a flax module goes into `purepg.Flax`.
     """
 
     init_function: Callable[..., Params] | str

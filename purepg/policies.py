@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from purepg import distributions, environments
-from purepg.distributions import Categorical, Distribution, TanhGaussian
+from purepg.distributions import Categorical, ClippedGaussian, Distribution, Sides, SquashedGaussian
 from purepg.environments import EnvironmentSpec
 from purepg.errors import InvalidInput
 from purepg.networks import MLP, Network, Params
@@ -31,7 +31,8 @@ class BoundPolicy(NamedTuple):
 
     init: Callable[[jax.Array], Params]  # key → params
     outputs: Callable[[Params, jax.Array], Outputs]  # params, observation [..., *shape] → [...]
-    play: Callable[[jax.Array], jax.Array] = lambda action: action  # as sampled → as the environment takes it
+    # As sampled → as the environment of these parameters takes it; none: its defaults.
+    play: Callable[..., jax.Array] = lambda action, env_params=None: action
     see: Callable[[Params, jax.Array], jax.Array] = lambda params, observation: (
         observation
     )  # what a network sees
@@ -73,13 +74,16 @@ class Softmax:
 class Gaussian:
     """π(a|s) = N(μ_θ(s), σ²) over continuous actions, each component on its own.
 
-    Where the environment bounds its actions, one unit is half the width of the bounds and 0 their middle. An action
-    outside them is clipped before it is played, which makes the bounds part of the environment: the log-probability
-    is that of the action as sampled. With `squash` tanh takes the place of clipping.
+    Each component is held within the bounds that the environment's parameters in use give it. With a bound on both
+    sides one unit is half their distance and 0 their middle; with one, a unit is 1 and 0 lies one unit inside it; with
+    none, an action is played as it is. One outside is clipped before it is played, which makes the bounds part of the
+    environment: the log-probability is that of the action as sampled, and the entropy counts σ up to 1 between two
+    bounds (`distributions.ClippedGaussian`). With `squash`, tanh (or, at a single bound, softplus) takes the place of
+    clipping, and log-probability and entropy are those of what is played, in these units.
 
     Raises:
       InvalidInput: when bound to an environment whose actions are not one vector of numbers, or, with `squash`,
-        not bounded.
+        not bounded at all.
     """
 
     network: Network = MLP()
@@ -88,7 +92,7 @@ class Gaussian:
     initial_std: float = 0.5
     """σ at the start, in half-widths of bounded actions."""
     squash: bool = False
-    """Squash actions into their bounds by tanh."""
+    """Squash actions into their bounds by tanh or softplus."""
 
     def __post_init__(self):
         if self.std not in ("fixed", "learned", "state"):
@@ -100,7 +104,9 @@ class Gaussian:
 
     def bind(self, env: EnvironmentSpec, *, with_value: bool = False) -> BoundPolicy:
         inputs, space = environments.inputs(env), environments.continuous_actions(env)
-        if self.squash and not space.bounded:
+        sides = Sides(space.below, space.above)
+        bounded = any(map(any, sides))
+        if self.squash and not bounded:
             raise InvalidInput(
                 f"{env.name!r} has unbounded actions: tanh cannot squash into them; leave squash off"
             )
@@ -108,7 +114,7 @@ class Gaussian:
         num_means = size * (2 if self.std == "state" else 1)
         num_outputs = num_means + with_value
         initial_log_std = float(np.log(self.initial_std)) if self.initial_std else -np.inf
-        make = TanhGaussian if self.squash else distributions.Gaussian
+        family = SquashedGaussian if self.squash else ClippedGaussian
 
         def init(key: jax.Array) -> Params:
             params = {"network": self.network.init(key, inputs, num_outputs)}
@@ -126,13 +132,29 @@ class Gaussian:
             else:
                 std = jnp.asarray(self.initial_std)
             std = jnp.broadcast_to(std, mean.shape)
-            return Outputs(make(mean, std), out[..., -1] if with_value else None)
+            distribution = family(mean, std, sides) if bounded else distributions.Gaussian(mean, std)
+            return Outputs(distribution, out[..., -1] if with_value else None)
 
-        def play(action: jax.Array) -> jax.Array:
-            if space.bounded:
-                action = jnp.tanh(action) if self.squash else jnp.clip(action, -1.0, 1.0)
+        def play(action: jax.Array, env_params: Any = None) -> jax.Array:
+            if self.squash:
+                action = distributions.squash(action, sides)
             action = action.reshape((*action.shape[:-1], *space.shape))
-            middle, half_width = (jnp.broadcast_to(x, action.shape) for x in (space.middle, space.half_width))
-            return middle + half_width * action
+            if not bounded:
+                return action
+            scale, middle, low, high = (
+                jnp.broadcast_to(x, action.shape) for x in _units(env, sides, env_params)
+            )
+            return jnp.clip(middle + scale * action, low, high)
 
         return BoundPolicy(init, outputs, play)
+
+
+def _units(env: EnvironmentSpec, sides: Sides, env_params: Any) -> tuple[jax.Array, ...]:
+    """One unit, 0, least and greatest of each component, `[*shape]`, in those of the environment."""
+    low, high = environments.action_bounds(env, env_params)
+    below, above = (np.reshape(side, low.shape) for side in sides)
+    low, high = jnp.where(below, low, -jnp.inf), jnp.where(above, high, jnp.inf)
+    both, one = below & above, jnp.ones_like(low)
+    inside = jnp.where(below, low + 1, jnp.where(above, high - 1, 0.0))
+    from_, to = jnp.where(both, low, -one), jnp.where(both, high, one)
+    return (to - from_) / 2, jnp.where(both, (from_ + to) / 2, inside), low, high

@@ -95,6 +95,7 @@ class PolicyGradient:
         """What `act` needs of the state."""
         return state.params
 
-    def act(self, params: Params, *, deterministic: bool) -> Act:
+    def act(self, params: Params, *, deterministic: bool, env_params: Any = None) -> Act:
         """How this method plays: sampled from its policy, or the policy's mode."""
-        return collection.by_policy(self.estimator.bind(self.task), params, deterministic=deterministic)
+        policy = self.estimator.bind(self.task)
+        return collection.by_policy(policy, params, deterministic=deterministic, env_params=env_params)

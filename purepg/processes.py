@@ -17,10 +17,12 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from purepg import environments, hyperparams, run_folder, runner
+from purepg import environments, hyperparams, run_folder, runner, saved_state
+from purepg import seeds as seed_axis
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.results import Result
+from purepg.task import fitted
 from purepg.training import Method
 
 
@@ -79,7 +81,8 @@ def run(
     """
     me, count = jax.process_index(), jax.process_count()
     hyper = Hyperparams() if hyper is None else hyper
-    numbers = np.arange(seeds) if isinstance(seeds, int) else np.asarray(seeds)
+    numbers = seed_axis.numbered(seeds)
+    method = fitted(method, hyper)
     if len(numbers) < count:
         raise InvalidInput(f"{len(numbers)} seeds for {count} processes: give each at least one")
     if directory is not None:
@@ -111,7 +114,7 @@ def _gathered(part: Result, hyper: Hyperparams, num_updates: int) -> Result:
     """The result of all seeds from every process's part."""
     import xarray
 
-    state = run_folder.as_numbers(part.state)
+    state = saved_state.as_numbers(part.state)
     parts = [pickle.loads(sent) for sent in _exchange(pickle.dumps((state, part.dataset)))]
     if any(dataset.sizes["iteration"] < num_updates for _, dataset in parts):
         raise KeyboardInterrupt  # one of them was interrupted
@@ -122,7 +125,7 @@ def _gathered(part: Result, hyper: Hyperparams, num_updates: int) -> Result:
     for clock in ("compile_seconds", "run_seconds"):
         dataset.attrs[clock] = max(one.attrs[clock] for one in datasets)
     numbers = jax.tree.map(lambda *pieces: np.concatenate(pieces), *states)
-    return Result(part.method, hyper, run_folder.from_numbers(numbers, part.state), dataset)
+    return Result(part.method, hyper, saved_state.from_numbers(numbers, part.state), dataset)
 
 
 def _exchange(mine: bytes) -> list[bytes]:

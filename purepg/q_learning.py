@@ -108,7 +108,7 @@ class QLearning:
         last = jnp.maximum(state.updates - 1, 0)
         return ActionValues({"table": state.table}, self.exploration.epsilon(last))
 
-    def act(self, params: ActionValues, *, deterministic: bool) -> Act:
+    def act(self, params: ActionValues, *, deterministic: bool, env_params: Any = None) -> Act:
         """Greedy, or ε-greedy as the last update played."""
 
         def choose(key, observation):

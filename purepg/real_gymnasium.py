@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from purepg import environments
+from purepg import env_params, environments, hyperparams
 from purepg.animation import Game
 from purepg.errors import InvalidInput
 from purepg.results import Result
@@ -31,6 +31,7 @@ def play(
     seed: int = 0,
     deterministic: bool = True,
     env_id: str | None = None,
+    params_in_use: Any = None,
 ) -> np.ndarray:
     """Undiscounted returns `[num_games]` of whole games of Gymnasium's environment, with one seed's parameters.
 
@@ -41,13 +42,14 @@ def play(
       seed: number that the games' starts and the policy's samples come from.
       deterministic: by the policy's mode; else sampled from it.
       env_id: Gymnasium's id; none: that of the task's environment.
+      params_in_use: the environment's parameters that the policy was trained with; none: the defaults.
 
     Raises:
       InvalidInput: Gymnasium lacks this environment, or its observations or actions are not those of ours.
     """
     act = _jitted(method, deterministic)
-    with _games(method, num_games, env_id) as games:
-        return _returns(act, params, games, [seed])
+    with _games(method, num_games, env_id, params=params_in_use) as games:
+        return _returns(act, (params, params_in_use), games, [seed])
 
 
 def evaluate_seeds(
@@ -61,7 +63,8 @@ def evaluate_seeds(
     """As `play`, for every seed of a run: `[S, num_games]`; randomness comes from `stream` and the seed's number."""
     method = result.method
     act, params = _jitted(method, deterministic), jax.device_get(method.params(result.state.learner))
-    with _games(method, num_games, env_id) as games:
+    params = params, _params_in_use(result)
+    with _games(method, num_games, env_id, params=params[1]) as games:
         returns = [
             _returns(act, jax.tree.map(lambda x, i=i: x[i], params), games, [stream, int(seed)])
             for i, seed in enumerate(result.seeds)
@@ -77,7 +80,10 @@ def record(result: Result, seed: int, *, deterministic: bool = True, stream: int
     """
     if changes := _changes(result):
         raise InvalidInput(f"Gymnasium's game is not the one of this run, which changed its {changes}")
-    act, params = _jitted(result.method, deterministic), result.params(seed)
+    act, params = (
+        _jitted(result.method, deterministic),
+        (result.params(seed), None),
+    )  # the defaults, as just seen
     from gymnasium.error import DependencyNotInstalled
 
     os.environ.setdefault(
@@ -98,11 +104,14 @@ def record(result: Result, seed: int, *, deterministic: bool = True, stream: int
 
 def caveat(result: Result) -> str:
     """In what the games of this run differ from Gymnasium's, as far as can be told; empty where they do not."""
-    with _games(result.method, 1) as games:
+    task, params = result.method.task, _params_in_use(result)
+    with _games(result.method, 1, params=params) as games:
         limit = games[0].spec.max_episode_steps
     words = [f"the run changed its {changes}"] if (changes := _changes(result)) else []
-    if limit != result.method.task.max_steps:
-        words.append(f"games end after {result.method.task.max_steps} steps here and {limit} there")
+    limits = {environments.time_limit(task.env, one) for one in env_params.distinct(task.env, params)}
+    ours = sorted({min(task.max_steps, one) for one in limits})
+    if ours != [limit]:
+        words.append(f"games end after {' or '.join(map(str, ours))} steps here and {limit} there")
     return "; ".join(words)
 
 
@@ -114,13 +123,14 @@ class _Step(NamedTuple):
     reward: np.ndarray  # [N] float64, 0 after a game's end
 
 
-_Act = Callable[..., jax.Array]  # params, key, time, observation [N, *shape] → played action [N, *action]
+# (params, the environment's parameters), key, time, observation [N, *shape] → played action [N, *action]
+_Act = Callable[..., jax.Array]
 
 
 def _jitted(method: Method, deterministic: bool) -> _Act:
     @jax.jit
     def act(params, key, time, observation):
-        choose = method.act(params, deterministic=deterministic)
+        choose = method.act(params[0], deterministic=deterministic, env_params=params[1])
         return choose(jax.random.fold_in(key, time), observation).played
 
     return act
@@ -151,7 +161,11 @@ def _returns(act: _Act, params: Any, games: list[Any], seeds: list[int]) -> np.n
 
 @contextlib.contextmanager
 def _games(
-    method: Method, num_games: int, env_id: str | None = None, render_mode: str | None = None
+    method: Method,
+    num_games: int,
+    env_id: str | None = None,
+    render_mode: str | None = None,
+    params: Any = None,
 ) -> Iterator[list[Any]]:
     """Gymnasium's environment, `num_games` times, with observations and actions like those of the task's."""
     try:
@@ -170,7 +184,7 @@ def _games(
     games = []
     try:
         games.extend(gymnasium.make(spec, **options) for _ in range(num_games))
-        _check_spaces(task.env, spec.id, games[0])
+        _check_spaces(task.env, params, spec.id, games[0])
         yield games
     except gymnasium.error.DependencyNotInstalled as error:
         raise InvalidInput(f"Gymnasium cannot make {spec.id!r}: {error}") from error
@@ -192,7 +206,7 @@ def _find(registry: dict[str, Any], name: str) -> Any:
     return max(found, key=lambda spec: spec.version)
 
 
-def _check_spaces(env: environments.EnvironmentSpec, env_id: str, game: Any) -> None:
+def _check_spaces(env: environments.EnvironmentSpec, params: Any, env_id: str, game: Any) -> None:
     """
     Raises:
       InvalidInput: observations or actions are not the same here and there.
@@ -202,14 +216,17 @@ def _check_spaces(env: environments.EnvironmentSpec, env_id: str, game: Any) -> 
     _check_same("observations", env.name, here, env_id, _outline(game.observation_space))
     there = _outline(game.action_space)
     if environments.is_discrete(env):
-        here = "Discrete", environments.num_actions(env)
-    else:
-        box = environments.continuous_actions(env)
-        here = "Box", box.shape
-        if there[0] == "Box" and box.bounded:
-            here += tuple(np.ravel([box.middle - box.half_width, box.middle + box.half_width]).tolist())
-            there += tuple(np.ravel([game.action_space.low, game.action_space.high]).tolist())
-    _check_same("actions", env.name, here, env_id, there)
+        _check_same("actions", env.name, ("Discrete", environments.num_actions(env)), env_id, there)
+        return
+    if there[0] == "Box":
+        there += _bounds(game.action_space.low, game.action_space.high)
+    for one in env_params.distinct(env, params):
+        here = (
+            "Box",
+            environments.continuous_actions(env).shape,
+            *_bounds(*environments.action_bounds(env, one)),
+        )
+        _check_same("actions", env.name, here, env_id, there)
 
 
 def _check_same(what: str, our_id: str, here: tuple, their_id: str, there: tuple) -> None:
@@ -224,9 +241,20 @@ def _outline(space: Any) -> tuple:
     return (kind, int(space.n)) if kind == "Discrete" else (kind, space.shape)
 
 
+def _bounds(low: Any, high: Any) -> tuple[float, ...]:
+    """Flat; a side without a bound is infinite however large the float is that says so."""
+    values = np.ravel([low, high]).astype(float)
+    return tuple(np.where(np.abs(values) < 1e30, values, np.sign(values) * np.inf).tolist())
+
+
 def _changes(result: Result) -> str:
     """What of the environment is not as its name alone makes it."""
     env, params = result.method.task.env, result.hyper.env
-    defaults = environments.parameters(env, None)
-    same = params is None or all(jax.tree.leaves(jax.tree.map(np.array_equal, params, defaults)))
-    return " and ".join(["arguments"] * bool(env.arguments) + ["parameters"] * (not same))
+    changed = bool(env_params.changed(env, params))
+    return " and ".join(["arguments"] * bool(env.arguments) + ["parameters"] * changed)
+
+
+def _params_in_use(result: Result) -> Any:
+    """The environment's parameters of every seed, `[S, ...]`."""
+    defaults = environments.parameters(result.method.task.env, None)
+    return hyperparams.over_seeds(result.hyper, defaults, len(result.seeds)).env

@@ -13,7 +13,9 @@ import numpy as np
 from purepg import (
     comparisons,
     diagnostics,
+    env_params,
     environments,
+    files,
     hyperparams,
     plotting,
     results,
@@ -58,19 +60,14 @@ def read(folders: Sequence[str | os.PathLike]) -> "dict[str, xarray.Dataset]":
     Raises:
       InvalidInput: a folder holds neither, or the environments differ.
     """
-    import xarray
-
     found: dict[str, xarray.Dataset] = {}
-    for folder in map(pathlib.Path, folders):
-        if (folder / "parts").is_dir() and (folder / "dataset.nc").exists():
-            with xarray.open_dataset(folder / "dataset.nc", engine="h5netcdf") as opened:
-                datasets = studies.split(opened.load())
-        else:
-            datasets = {folder.name: results.load(folder).dataset}
+    for folder in map(files.path, folders):
+        dataset = results.load_dataset(folder)
+        datasets = studies.split(dataset) if "config" in dataset.dims else {folder.resolve().name: dataset}
         for name, dataset in datasets.items():
             name = f"{folder}: {name}" if name in found else name
             found[name] = dataset
-    played = sorted({str(dataset.attrs["environment"]) for dataset in found.values()})
+    played = sorted({env_params.name_of(dataset.attrs["environment"]) for dataset in found.values()})
     if len(played) != 1:
         raise InvalidInput(f"runs on {', '.join(played) or 'nothing'}: give runs on one environment")
     return found
@@ -84,7 +81,7 @@ def report(datasets: Datasets, score: str = "greedy") -> Report:
     """
     values = {name: scores.score(dataset, score) for name, dataset in datasets.items()}
     numbers = {name: dataset["seed"].values for name, dataset in datasets.items()}
-    environment = str(next(iter(datasets.values())).attrs["environment"])
+    environment = _environment(datasets)
     is_a_policys = score in ("greedy", "final", "best")  # not that of a whole run
     threshold = environments.SOLVED_AT.get(environment) if is_a_policys else None
     lines = {
@@ -138,7 +135,7 @@ def signal_to_noise(folders: Sequence[str | os.PathLike]) -> "Figure":
       InvalidInput: a folder holds no run, or that of no policy gradient.
     """
     ratios, at = {}, np.empty(0)
-    for folder in map(pathlib.Path, folders):
+    for folder in map(files.path, folders):
         result = results.load(folder)
         defaults = environments.parameters(result.method.task.env, None)
         hyper = hyperparams.over_seeds(result.hyper, defaults, len(result.seeds))
@@ -186,10 +183,14 @@ def _sensitivity(datasets: Datasets, options: Options) -> "Figure":
 
 
 def _solved(datasets: Datasets, options: Options, against: Any) -> "Figure":
-    name = str(next(iter(datasets.values())).attrs["environment"])
-    threshold = scores.solved_at(name, options.threshold)
+    threshold = scores.solved_at(_environment(datasets), options.threshold)
     length = min(dataset.sizes["iteration"] for dataset in datasets.values())
     return plotting.share_solved(datasets, threshold, against, window=max(1, length // 10))
+
+
+def _environment(datasets: Datasets) -> str:
+    """The label that all of them share."""
+    return env_params.shared_label(str(dataset.attrs["environment"]) for dataset in datasets.values())
 
 
 def _scores(datasets: Datasets, options: Options) -> dict[str, np.ndarray]:

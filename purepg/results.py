@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from purepg import run_folder
+from purepg import env_params, files, run_folder
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
@@ -84,12 +84,11 @@ class Result:
             self.hyper,
             self.seeds,
             length,
-            attrs["evaluation_games"],
-            attrs["placement"],
-            attrs["evaluate_every"],
+            int(attrs["evaluation_games"]),  # a file gives numpy's numbers back
+            str(attrs["placement"]),
+            int(attrs["evaluate_every"]),
         )
-        run_folder.write(directory, plan, self.dataset, self.state)
-        return pathlib.Path(directory)
+        return run_folder.write(directory, plan, self.dataset, self.state)
 
 
 def load(directory: str | os.PathLike) -> Result:
@@ -99,21 +98,28 @@ def load(directory: str | os.PathLike) -> Result:
       InvalidInput: there is no run in this folder, it is damaged, another version of purepg wrote it, or nothing of it
         is saved yet.
     """
-    folder = pathlib.Path(directory)
+    folder = files.path(directory)
     plan = run_folder.read_plan(folder)
-    if run_folder.is_finished(folder):
+    reached = None if run_folder.is_finished(folder) else run_folder.read_newest(folder, plan)
+    if reached is not None:
+        attrs = {"run_seconds": reached.seconds}
+        return from_plan(plan, reached.state, concatenate(reached.metrics), attrs)
+    if run_folder.is_finished(folder):  # perhaps only now: then its checkpoints have just gone
         dataset, state = run_folder.read_final(folder, plan)
         return Result(plan.method, plan.hyper, state, dataset)
-    reached = None
-    if (folder / "progress").is_dir():
-        checkpoints = run_folder.checkpoints(folder)
-        reached = checkpoints.newest(run_folder.template(plan))
-        checkpoints.close()
-    if reached is None:
-        raise InvalidInput(
-            f"the run in {folder} ended before its first checkpoint: `purepg resume {folder}` begins it anew"
-        )
-    return from_plan(plan, reached.state, concatenate(reached.metrics), {"run_seconds": reached.seconds})
+    raise InvalidInput(
+        f"the run in {folder} has no checkpoint that can be read: `purepg resume {folder}` begins it anew"
+    )
+
+
+def load_dataset(directory: str | os.PathLike) -> "xarray.Dataset":
+    """The labelled arrays of a saved run or study alone; of a finished one, none of the user's code is needed.
+
+    Raises:
+      InvalidInput: as `load`.
+    """
+    folder = files.path(directory)
+    return run_folder.read_dataset(folder) if run_folder.is_finished(folder) else load(folder).dataset
 
 
 def from_plan(
@@ -128,7 +134,10 @@ def from_plan(
     if evaluation_return is not None:
         extra["evaluation_return"] = evaluation_return
     dataset = to_dataset(metrics, plan.seeds, extra)
-    dataset.attrs |= {"compile_seconds": 0.0, "environment": plan.method.task.env.name}
+    dataset.attrs |= {
+        "compile_seconds": 0.0,
+        "environment": env_params.label(plan.method.task.env, plan.hyper.env),
+    }
     names = "evaluation_games", "evaluate_every", "placement"
     dataset.attrs |= {name: getattr(plan, name) for name in names} | attrs
     return Result(plan.method, plan.hyper, state, dataset)

@@ -2,9 +2,12 @@
 
 config.json   the plan: method, hyper-parameters, seeds, length, versions; the folder appears together with it
 progress/     while the run goes on: its checkpoints (`purepg.checkpoint`)
-state/        the final state of every seed (orbax)
+state/        the final state of every seed (`purepg.saved_state`)
 dataset.nc    every metric as a labelled array (netCDF 4), dims ("seed", "iteration"); written last: a run that has
               it is finished
+.lock         while it is written (`purepg.folder_lock`)
+
+Who reads creates, changes and deletes nothing.
 """
 
 import contextlib
@@ -17,12 +20,20 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from purepg import __version__, configuration, environments, hyperparams
+from purepg import (
+    __version__,
+    checkpoint,
+    configuration,
+    environments,
+    files,
+    hyperparams,
+    old_runs,
+    saved_state,
+)
 from purepg import seeds as seed_axis
-from purepg.checkpoint import Checkpoints
+from purepg.checkpoint import Checkpoints, Reached
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.training import Method, TrainState, init
@@ -30,7 +41,7 @@ from purepg.training import Method, TrainState, init
 if TYPE_CHECKING:
     import xarray
 
-FORMAT = 4
+FORMAT = 5
 
 
 class Plan(NamedTuple):
@@ -45,62 +56,91 @@ class Plan(NamedTuple):
     evaluate_every: int = 0  # updates between two evaluations during training; 0 for none
 
 
+_NUMBERS = ("num_updates", "evaluation_games", "placement", "evaluate_every")
+
+
 def check_writable(directory: str | os.PathLike) -> pathlib.Path:
     """The folder's path, once it is clear that a new folder can be made there; its parents are made.
 
     Raises:
       InvalidInput: it exists, or cannot be made.
     """
-    target = pathlib.Path(directory)
-    if target.exists():
-        raise InvalidInput(f"{target} exists already: give the run a folder of its own")
+    target = files.path(directory)
     try:
+        if os.path.lexists(target):
+            raise InvalidInput(f"{target} exists already: give the run a folder of its own")
         target.parent.mkdir(parents=True, exist_ok=True)
-        probe = _beside(target)
-        probe.mkdir()
-        probe.rmdir()
+        target.mkdir()
+        target.rmdir()
     except OSError as error:
         raise InvalidInput(f"cannot write to {target}: {error.strerror}; give another folder") from error
     return target
 
 
+def encode(plan: Plan) -> str:
+    """What config.json says.
+
+    Raises:
+      InvalidInput: the plan holds something that would not be read back as what it is.
+    """
+    return json.dumps(_encoded(plan), indent=1)
+
+
 def create(directory: str | os.PathLike, plan: Plan) -> pathlib.Path:
     """A new folder that holds the plan."""
-    with _new_folder(directory) as part:
-        _write_plan(part, plan)
-    return pathlib.Path(directory)
+    with _new_folder(directory, plan) as part:
+        return part.target
 
 
-def write(directory: str | os.PathLike, plan: Plan, dataset: "xarray.Dataset", state: TrainState) -> None:
+def write(
+    directory: str | os.PathLike, plan: Plan, dataset: "xarray.Dataset", state: TrainState
+) -> pathlib.Path:
     """A new folder that holds a finished run."""
-    with _new_folder(directory) as part:
-        _write_plan(part, plan)
-        finish(part, dataset, state)
+    with _new_folder(directory, plan) as part:
+        finish(part.folder, dataset, state)
+    return part.target
 
 
 def finish(folder: pathlib.Path, dataset: "xarray.Dataset", state: TrainState) -> None:
-    """Writes the final state, then the dataset that says that all is there.
+    """Writes the final state, then the dataset that says that all is there; each is read back first.
 
     Raises:
-      InvalidInput: the folder cannot be written.
+      InvalidInput: the folder cannot be written, or gives back something else.
     """
-    part = _beside(folder / "final")
+    part = files.beside(folder / "final")
     try:
         part.mkdir()
-        with _checkpointer() as checkpointer:
-            checkpointer.save(part.resolve() / "state", as_numbers(state))
-        dataset.to_netcdf(part / "dataset.nc", engine="h5netcdf")
+        saved_state.write(part / "state", state)
+        saved_state.read(part / "state", state)
+        files.write_dataset(part / "dataset.nc", dataset)
+        files.read_dataset(part / "dataset.nc")
         shutil.rmtree(folder / "state", ignore_errors=True)  # of an end that was cut off
         os.replace(part / "state", folder / "state")
         os.replace(part / "dataset.nc", folder / "dataset.nc")
     except OSError as error:
         raise InvalidInput(f"cannot write to {folder}: {error.strerror}; the run is not saved") from error
+    except files.Damaged as error:
+        raise InvalidInput(
+            f"{folder} gives back something else than was written ({error}): not saved"
+        ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def checkpoints(folder: pathlib.Path) -> Checkpoints:
-    """The checkpoints of a run that is not finished."""
+def checkpoints(folder: pathlib.Path, plan: Plan) -> Checkpoints:
+    """The checkpoints of a run that is not finished, for the one who holds it.
+
+    Raises:
+      InvalidInput: another version of purepg wrote them.
+    """
+    if _is_old(folder):
+        config = _read_config(folder)
+        raise InvalidInput(
+            f"the run in {folder} was begun with format {config['format']} of purepg {config['purepg']}, this is "
+            f"{__version__} with format {FORMAT}: end it with that version; what it has so far can be plotted"
+        )
+    for remains in files.remains(folder):
+        shutil.rmtree(remains, ignore_errors=True)
     return Checkpoints(folder / "progress")
 
 
@@ -112,123 +152,137 @@ def read_plan(directory: str | os.PathLike) -> Plan:
     """The plan of a run.
 
     Raises:
-      InvalidInput: there is no run in this folder, it is damaged, or another version of purepg wrote it.
+      InvalidInput: there is no run in this folder, it is damaged, another version of purepg wrote it, or the code that
+        it names has changed.
     """
-    folder = pathlib.Path(directory)
-    if not (folder / "config.json").is_file():
-        raise InvalidInput(
-            f"{folder} holds no saved run (no config.json in it); give the folder `purepg train` named"
-        )
+    folder = files.path(directory)
+    config = _read_config(folder)
     try:
-        config = json.loads((folder / "config.json").read_text())
-        version = config["format"], config["purepg"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InvalidInput(f"the run in {folder} is damaged: config.json cannot be read ({error})") from error
-    if version[0] != FORMAT:
+        plan = _decoded(config)
+    except InvalidInput as error:
+        raise InvalidInput(f"the run in {folder} cannot be opened: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InvalidInput(f"the run in {folder} is damaged: config.json: {error!r}") from error
+    if config["format"] == FORMAT and config.get("checksum") != _checksum(config):
         raise InvalidInput(
-            f"the run in {folder} has format {version[0]}, written by purepg {version[1]}; "
-            f"this is purepg {__version__} with format {FORMAT}: read it with that version"
+            f"the run in {folder} is damaged: config.json is not what was written with it; give that back"
         )
+    return plan
+
+
+def read_dataset(folder: pathlib.Path) -> "xarray.Dataset":
+    """The labelled arrays of a finished run or study.
+
+    Raises:
+      InvalidInput: they are damaged, or cannot be reached.
+    """
+    runs = sorted(folder.glob("parts/[0-9]*")) or [folder]
     with _damage_named(folder):
-        method = configuration.decode(config["method"])
-        hyper = hyperparams.decode(config["hyper"], method.task.env)
-        numbers = (
-            config[name] for name in ("num_updates", "evaluation_games", "placement", "evaluate_every")
-        )
-        return Plan(method, hyper, np.asarray(config["seeds"]), *numbers)
+        return files.read_dataset(folder / "dataset.nc", sealed=not any(map(_is_old, runs)))
 
 
 def read_final(folder: pathlib.Path, plan: Plan) -> tuple["xarray.Dataset", TrainState]:
     """Dataset and state of a finished run.
 
     Raises:
-      InvalidInput: they are damaged.
+      InvalidInput: they are damaged, cannot be reached, or are of another program.
     """
-    import xarray
-
+    dataset, like = read_dataset(folder), template(plan)
+    read = old_runs.read_state if _is_old(folder) else saved_state.read
     with _damage_named(folder):
-        dataset = xarray.load_dataset(folder / "dataset.nc", engine="h5netcdf")
-        like = template(plan)
-        with _checkpointer() as checkpointer:
-            numbers = checkpointer.restore(folder.resolve() / "state", as_numbers(like))
-        return dataset, from_numbers(numbers, like)
+        return dataset, read(folder / "state", like)
 
 
-def as_numbers(state: Any) -> Any:
-    """Arrays, or their shapes and types, in which typed keys are the integers that they stand for."""
-
-    def plain(x):
-        if isinstance(x, jax.Array):
-            return np.asarray(jax.random.key_data(x) if _is_key(x) else x)
-        if not _is_key(x):
-            return x
-        data = jax.eval_shape(jax.random.key_data, x)
-        return jax.ShapeDtypeStruct(data.shape, data.dtype, sharding=x.sharding)
-
-    return jax.tree.map(plain, state)
-
-
-def from_numbers(numbers: Any, like: Any) -> Any:
-    """The state that `as_numbers` took apart; `like` has its types."""
-
-    def whole(x, like):
-        return jax.random.wrap_key_data(jnp.asarray(x)) if _is_key(like) else jnp.asarray(x)
-
-    return jax.tree.map(whole, numbers, like)
+def read_newest(folder: pathlib.Path, plan: Plan) -> Reached | None:
+    """The newest whole checkpoint of a run that is not finished, if there is any; changes nothing."""
+    read = old_runs.read_newest if _is_old(folder) else checkpoint.newest
+    return read(folder / "progress", template(plan))
 
 
 def template(plan: Plan) -> Any:
-    """Shapes and types of the state of all seeds, on one device: the one that reads may have fewer than wrote."""
+    """Shapes and types of the state of all seeds."""
     defaults = environments.parameters(plan.method.task.env, None)
     hyper = hyperparams.over_seeds(plan.hyper, defaults, len(plan.seeds))
     keys = seed_axis.keys(plan.seeds)
-    like = jax.eval_shape(jax.vmap(lambda hyper, key: init(plan.method, hyper, key)), hyper, keys)
-    here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here), like)
+    return jax.eval_shape(jax.vmap(lambda hyper, key: init(plan.method, hyper, key)), hyper, keys)
 
 
-def _is_key(x: Any) -> bool:
-    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+def _read_config(folder: pathlib.Path) -> dict[str, Any]:
+    """What is in config.json, of a format that can be read."""
+    try:
+        with files.reaching(folder / "config.json"):
+            config = json.loads((folder / "config.json").read_bytes())
+        version = config["format"], config["purepg"]
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InvalidInput(_no_run(folder)) from error
+    except InvalidInput:
+        raise
+    except (ValueError, KeyError, TypeError) as error:
+        raise InvalidInput(f"the run in {folder} is damaged: config.json cannot be read ({error})") from error
+    if version[0] not in (FORMAT, *old_runs.FORMATS):
+        raise InvalidInput(
+            f"the run in {folder} has format {version[0]}, written by purepg {version[1]}; "
+            f"this is purepg {__version__} with format {FORMAT}: read it with that version"
+        )
+    return config
 
 
-def _checkpointer() -> Any:
-    """Orbax's, for this process alone, also where it is one of several."""
-    import orbax.checkpoint as ocp
-
-    me = jax.process_index()
-    alone = ocp.options.MultiprocessingOptions(primary_host=me, active_processes={me})
-    return ocp.StandardCheckpointer(multiprocessing_options=alone)
+def _is_old(folder: pathlib.Path) -> bool:
+    return _read_config(folder)["format"] in old_runs.FORMATS
 
 
-def _write_plan(folder: pathlib.Path, plan: Plan) -> None:
+def _no_run(folder: pathlib.Path) -> str:
+    if not folder.exists():
+        return f"there is no folder {folder}: give the one that `purepg train` named"
+    if (folder / "parts").is_dir():
+        return f"{folder} is a comparison or a sweep: its runs are in {folder / 'parts'}"
+    return f"{folder} holds no saved run (no config.json in it); give the folder `purepg train` named"
+
+
+def _encoded(plan: Plan) -> dict[str, Any]:
     config = {
         "format": FORMAT,
         "purepg": __version__,
         "jax": jax.__version__,
         "method": configuration.encode(plan.method),
-        "hyper": hyperparams.encode(plan.hyper),
+        "hyper": hyperparams.encode(plan.hyper, plan.method.task.env),
         "seeds": np.asarray(plan.seeds).tolist(),
-        "num_updates": plan.num_updates,
-        "evaluation_games": plan.evaluation_games,
-        "placement": plan.placement,
-        "evaluate_every": plan.evaluate_every,
     }
-    (folder / "config.json").write_text(json.dumps(config, indent=1))
+    config |= {name: getattr(plan, name) for name in _NUMBERS}
+    return config | {"checksum": _checksum(config)}
+
+
+def _decoded(config: dict[str, Any]) -> Plan:
+    method = configuration.decode(config["method"])
+    hyper = hyperparams.decode(config["hyper"], method.task.env)
+    return Plan(method, hyper, np.asarray(config["seeds"]), *(config[name] for name in _NUMBERS))
+
+
+def _checksum(config: dict[str, Any]) -> str:
+    plain = {name: value for name, value in config.items() if name != "checksum"}
+    return files.checksum(json.dumps(plain, sort_keys=True).encode())
+
+
+class _Part(NamedTuple):
+    folder: pathlib.Path  # while it is written
+    target: pathlib.Path  # its place
 
 
 @contextlib.contextmanager
-def _new_folder(directory: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """A folder beside its place, renamed into it when whole."""
+def _new_folder(directory: str | os.PathLike, plan: Plan) -> Iterator[_Part]:
+    """A folder with the plan, beside its place, renamed into it when whole; the plan is read back first."""
     target = check_writable(directory)
-    part = _beside(target)
+    text = encode(plan)
+    part = target.with_name(f".{uuid.uuid4().hex[:8]}.part")
     try:
         part.mkdir()
-        yield part
+        files.write(part / "config.json", text.encode())
+        yield _Part(part, target)
         part.rename(target)
     except OSError as error:
-        if target.exists():
+        if os.path.lexists(target):
             raise InvalidInput(f"{target} exists already: give the run a folder of its own") from error
-        raise InvalidInput(f"cannot save to {target}: {error}; the run is not saved") from error
+        raise InvalidInput(f"cannot save to {target}: {error.strerror}; the run is not saved") from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -237,12 +291,5 @@ def _new_folder(directory: str | os.PathLike) -> Iterator[pathlib.Path]:
 def _damage_named(folder: pathlib.Path) -> Iterator[None]:
     try:
         yield
-    except InvalidInput:
-        raise
-    except Exception as error:  # whatever a reader makes of half a file
-        line = (str(error).strip().splitlines() or [""])[0][:200]
-        raise InvalidInput(f"the run in {folder} is damaged: {type(error).__name__}: {line}") from error
-
-
-def _beside(target: pathlib.Path) -> pathlib.Path:
-    return target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
+    except (files.Damaged, FileNotFoundError) as error:
+        raise InvalidInput(f"the run in {folder} is damaged: {error}") from error

@@ -1,5 +1,8 @@
 """The host loop: hundreds of seeds through compiled chunks of updates, with progress between them."""
 
+import contextlib
+import functools
+import math
 import os
 import pathlib
 import time
@@ -10,19 +13,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purepg import environments, hyperparams, results, run_folder
+from purepg import environments, files, folder_lock, hyperparams, results, run_folder
 from purepg import seeds as seed_axis
 from purepg.checkpoint import Checkpoints, Reached
-from purepg.errors import InvalidInput
+from purepg.errors import InvalidInput, whole_number
 from purepg.evaluation import Evaluation, evaluate
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Average, Metrics
 from purepg.results import Result
 from purepg.run_folder import Plan
 from purepg.seeds import Placed
+from purepg.task import fitted
 from purepg.training import Method, TrainState, init, train
 
-_EVALUATION_STREAM = 2**31  # a number that no update of a run folds into its key
+# Numbers that no update of a run folds into its key.
+_EVALUATION_STREAM = 2**31  # the games that end a run; those among the updates have the next one
+_FRESH_STREAM = _EVALUATION_STREAM + 2
 
 
 class Progress(NamedTuple):
@@ -72,18 +78,16 @@ def run(
       A result with the seed axis in every array; compile and run time are attributes of its dataset.
     """
     hyper = Hyperparams() if hyper is None else hyper
-    hyperparams.check(hyper)
-    numbers = np.arange(seeds) if isinstance(seeds, int) else np.asarray(seeds)
+    method = fitted(method, hyper)
+    numbers = seed_axis.numbered(seeds)
     repeated = len(np.unique(numbers)) < len(numbers)
     defaults = environments.parameters(method.task.env, None)
-    if (repeated and not hyperparams.varies(hyper, defaults)) or (numbers < 0).any():
-        raise InvalidInput(f"seeds = {numbers.tolist()}: give different numbers from 0 on")
-    if len(numbers) == 0 or num_updates < 1 or evaluation_games < 0:
-        raise InvalidInput(
-            f"{len(numbers)} seeds, {num_updates} updates, {evaluation_games} evaluation games: "
-            "give at least 1 seed, 1 update and 0 games"
-        )
-    if evaluate_every and (evaluate_every < 0 or num_updates % evaluate_every or not evaluation_games):
+    if repeated and not hyperparams.varies(hyper, defaults):
+        raise InvalidInput(f"seeds = {numbers.tolist()}: give each once")
+    num_updates = whole_number("num_updates", num_updates, 1)
+    evaluation_games = whole_number("evaluation_games", evaluation_games, 0)
+    evaluate_every = whole_number("evaluate_every", evaluate_every, 0)
+    if evaluate_every and (num_updates % evaluate_every or not evaluation_games):
         raise InvalidInput(
             f"evaluate_every = {evaluate_every} with {num_updates} updates and {evaluation_games} evaluation games: "
             "give a divisor of the updates and at least 1 game"
@@ -106,7 +110,7 @@ def resume(
     Raises:
       InvalidInput: there is no run in this folder, or it cannot be read.
     """
-    folder = pathlib.Path(directory)
+    folder = files.path(directory)
     plan = run_folder.read_plan(folder)
     if run_folder.is_finished(folder):
         return results.load(folder)
@@ -118,9 +122,16 @@ def evaluate_seeds(
 ) -> Evaluation:
     """Fresh games of every seed of a run: arrays `[S, num_games]`.
 
-    The games' randomness comes from each seed's own key and the number `stream`; 0 is what `run` itself plays.
+    The games' randomness comes from each seed's own key and the number `stream`, and is another than that of the games
+    which `run` itself plays.
+
+    Raises:
+      InvalidInput: `num_games` is no whole number of at least 1, or `stream` none from 0 to 2^32 - 1.
     """
-    placed = Placed(_evaluation(result.method, num_games, deterministic, stream), len(result.seeds))
+    num_games = whole_number("num_games", num_games, 1)
+    stream = whole_number("stream", stream, 0, 2**32 - 1)
+    fresh = _evaluation(result.method, num_games, deterministic, _FRESH_STREAM, stream)
+    placed = Placed(fresh, len(result.seeds))
     defaults = environments.parameters(result.method.task.env, None)
     hyper = hyperparams.over_seeds(result.hyper, defaults, len(result.seeds))
     arguments = placed.pad((hyper, result.state))
@@ -130,24 +141,25 @@ def evaluate_seeds(
 def _carry_out(
     plan: Plan, folder: pathlib.Path | None, checkpoint_seconds: float, report: Callable | None
 ) -> Result:
-    """What is left of a plan, saved in its folder if it has one."""
-    checkpoints = run_folder.checkpoints(folder) if folder else None
-    try:
-        reached = checkpoints.newest(run_folder.template(plan)) if checkpoints else None
-        job = _Run(plan, reached)
-        finished = job.train(checkpoints, checkpoint_seconds, report)
-        result = job.result(evaluate=plan.evaluation_games > 0 and (finished or folder is None))
-        if folder and checkpoints:
+    """What is left of a plan, saved in its folder if it has one, which is held meanwhile."""
+    if folder is None:
+        job = _Run(plan, None)
+        job.train(None, checkpoint_seconds, report)
+        return job.result(evaluate=plan.evaluation_games > 0)
+    with folder_lock.hold(folder):
+        if run_folder.is_finished(folder):  # by the one who held it before
+            return results.load(folder)
+        with contextlib.closing(run_folder.checkpoints(folder, plan)) as checkpoints:
+            job = _Run(plan, checkpoints.newest(run_folder.template(plan)))
+            finished = job.train(checkpoints, checkpoint_seconds, report)
+            result = job.result(evaluate=plan.evaluation_games > 0 and finished)
             if finished:
                 run_folder.finish(folder, result.dataset, result.state)
                 checkpoints.remove()
             else:
                 checkpoints.save(job.reached)
-                checkpoints.finish(job.reached)
-        return result
-    finally:
-        if checkpoints:
-            checkpoints.close()
+                checkpoints.wait(job.reached)
+            return result
 
 
 class _Run:
@@ -183,7 +195,8 @@ class _Run:
         chunk = self._place(_training(plan, per_chunk))
         step = self._compile(chunk, self.hyper, before.state)
         jax.block_until_ready(before.state)
-        started = saved = time.perf_counter()
+        started = time.perf_counter()
+        saved = -math.inf  # the first chunk is kept at once
         try:
             while self._reached.iteration < plan.num_updates:
                 state, metrics = step(self.hyper, self._reached.state)
@@ -197,6 +210,8 @@ class _Run:
                 )
                 if checkpoints and now - saved >= checkpoint_seconds:
                     checkpoints.save(self.reached)
+                    if saved == -math.inf:
+                        checkpoints.wait(self.reached)  # before anybody is told of it
                     saved = now
                 if report is not None:
                     report(_progress(self._reached, before, plan.num_updates))
@@ -214,7 +229,9 @@ class _Run:
 
     def _evaluate(self) -> np.ndarray:
         """Mean greedy return of each seed, [R]."""
-        placed = self._place(_evaluation(self.plan.method, self.plan.evaluation_games, True, stream=0))
+        placed = self._place(
+            _evaluation(self.plan.method, self.plan.evaluation_games, True, _EVALUATION_STREAM, 0)
+        )
         arguments = self.hyper, self._reached.state
         played = self._compile(placed, *arguments)(*arguments)
         return np.asarray(placed.unpad(played.returns)).mean(axis=1)
@@ -251,11 +268,11 @@ def _training(plan: Plan, num_updates: int) -> Callable:
     return stretches
 
 
-def _evaluation(method: Method, num_games: int, deterministic: bool, stream: int) -> Callable:
+def _evaluation(method: Method, num_games: int, deterministic: bool, *stream: int) -> Callable:
     """Evaluation as a function of one seed's numbers and state."""
 
     def play(hyper: Hyperparams, state: TrainState) -> Evaluation:
-        key = jax.random.fold_in(jax.random.fold_in(state.key, _EVALUATION_STREAM), stream)
+        key = functools.reduce(jax.random.fold_in, stream, state.key)
         return evaluate(method, hyper, method.params(state.learner), key, num_games, deterministic)
 
     return play

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from purepg import environments, learning_curve
+from purepg import checks, environments, learning_curve
 from purepg.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ def solved_at(environment: str, threshold: float | None = None) -> float:
     Raises:
       InvalidInput: there is neither.
     """
+    checks.number("threshold", 0.0 if threshold is None else threshold)
     found = environments.SOLVED_AT.get(environment) if threshold is None else threshold
     if found is None:
         raise InvalidInput(f"{environment} has no return that counts as solved: give one")

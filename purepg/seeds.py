@@ -8,8 +8,9 @@ With fewer seeds than devices the seeds are "spread": each has several devices, 
 and share the rows out whose gradient they take, the larger part of an update. Their sum is rounded in another order.
 """
 
+import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -18,11 +19,12 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from purepg import deadlocks, row_chunks
-from purepg.errors import InvalidInput
+from purepg.errors import InvalidInput, whole_number
 
 PLACEMENTS = ("auto", "one-after-another", "side-by-side", "spread")
 
 _OVER_SEEDS = PartitionSpec("seed")
+_NUMBERS = 2**32  # of seeds: a key is made of 32 bits
 
 
 def use_all_cores(num_devices: int | None = None) -> None:
@@ -42,9 +44,29 @@ def use_all_cores(num_devices: int | None = None) -> None:
             ) from error
 
 
+def numbered(seeds: Any) -> np.ndarray:
+    """The seed numbers `[S]` (int64, from 0 to 2^32 − 1) that a count or a sequence of numbers stands for.
+
+    Raises:
+      InvalidInput: it is neither, or a number has no key of its own.
+    """
+    several = isinstance(seeds, Sequence) or (isinstance(seeds, np.ndarray | jax.Array) and seeds.ndim > 0)
+    try:
+        if not several:
+            return np.arange(whole_number("seeds", seeds, 1, _NUMBERS))
+        if len(seeds):
+            return np.array([whole_number("seed", seed, 0, _NUMBERS - 1) for seed in seeds])
+    except InvalidInput:
+        pass
+    raise InvalidInput(
+        f"seeds = {seeds!r}: give how many, or their numbers one after another, each from 0 to 2**32 - 1"
+    )
+
+
 def keys(seeds: np.ndarray) -> jax.Array:
     """One typed key a seed, `[S]`: seed number i always has the key of i."""
-    return jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32))
+    key = functools.partial(jax.random.key, impl="threefry2x32")  # others depend on how many run beside
+    return jax.vmap(key)(jnp.asarray(seeds, jnp.uint32))
 
 
 class Placed:

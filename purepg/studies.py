@@ -7,9 +7,11 @@ sweep over numbers compiles once. Runs are kept in a folder,
     dataset.nc                  everything, dims ("config", "seed", "iteration"); written anew at each end
 
 and a study whose folder has runs already does only what is missing: what was cut off goes on, and configurations or
-seeds that were added are trained alone.
+seeds that were added are trained alone. A folder belongs to one study: what it holds is asked for again, in whole, or
+the call is refused and the difference named.
 """
 
+import contextlib
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from purepg import hyperparams, run_folder
+from purepg import env_params, environments, files, folder_lock, hyperparams, run_folder
+from purepg import seeds as seed_axis
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.results import Result
@@ -102,25 +105,30 @@ def study(
       report: called between chunks of updates, with the progress of the whole study.
 
     Raises:
-      InvalidInput: names are not unique, or the folder is something else.
+      InvalidInput: names are not unique, the folder is something else, or its runs are not all among those asked for.
       KeyboardInterrupt: after Ctrl-C. With a folder, the same call goes on where it was.
     """
     names = [config.name for config in configs]
     if not configs or len(set(names)) < len(names):
         raise InvalidInput(f"configurations {', '.join(names) or '(none)'}: give each a name of its own")
-    numbers = list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds]
-    if not numbers or len(set(numbers)) < len(numbers):
-        raise InvalidInput(f"seeds = {numbers}: give at least one, each once")
+    numbers = seed_axis.numbered(seeds).tolist()
+    if len(set(numbers)) < len(numbers):
+        raise InvalidInput(f"seeds = {numbers}: give each once")
     for config in configs:
         hyperparams.check(config.hyper)
-    folder = None if directory is None else _open(pathlib.Path(directory))
+        if hyperparams.varies(config.hyper, environments.parameters(config.method.task.env, None)):
+            raise InvalidInput(
+                f"{config.name!r} has arrays among its numbers: make each a configuration, or sweep"
+            )
+    folder = None if directory is None else _open(files.path(directory))
     parts = StudyRuns(folder, placement, checkpoint_seconds, (evaluation_games, evaluate_every))
     wanted = {(c.name, s): parts.key(c, s) for c in configs for s in numbers}
-    parts.carry_out(configs, numbers, wanted, report)
-    places = {pair: parts.places[key] for pair, key in wanted.items()}
-    dataset = _assemble(configs, numbers, parts.results, places)
-    if folder:
-        _write(dataset, folder / "dataset.nc")
+    with folder_lock.hold(folder) if folder else contextlib.nullcontext():
+        parts.carry_out(configs, numbers, wanted, report)
+        places = {pair: parts.places[key] for pair, key in wanted.items()}
+        dataset = _assemble(configs, numbers, parts.results, places)
+        if folder:
+            _write(dataset, folder)
     return Study(tuple(configs), dataset, tuple(parts.results), places)
 
 
@@ -183,8 +191,8 @@ def _assemble(
             [dict(config.settings).get(name, np.nan) for config in configs],
         )
     dataset = xarray.Dataset(variables, coordinates)
-    first = configs[0]
-    dataset.attrs |= {"environment": first.method.task.env.name}
+    labels = [env_params.label(config.method.task.env, config.hyper.env) for config in configs]
+    dataset.attrs |= {"environment": env_params.shared_label(labels)}
     dataset.attrs |= {"evaluation_games": parts[0].dataset.attrs["evaluation_games"]}
     return dataset
 
@@ -201,7 +209,13 @@ def _open(folder: pathlib.Path) -> pathlib.Path:
     return folder
 
 
-def _write(dataset: "xarray.Dataset", target: pathlib.Path) -> None:
-    part = target.with_name(f".{target.name}.part")
-    dataset.to_netcdf(part, engine="h5netcdf")
-    os.replace(part, target)
+def _write(dataset: "xarray.Dataset", folder: pathlib.Path) -> None:
+    try:
+        files.write_dataset(folder / "dataset.nc", dataset)
+        files.read_dataset(folder / "dataset.nc")
+    except OSError as error:
+        raise InvalidInput(
+            f"cannot write to {folder}: {error.strerror}; its runs are kept in parts/"
+        ) from error
+    except files.Damaged as error:
+        raise InvalidInput(f"{folder} gives back something else than was written: {error}") from error

@@ -4,6 +4,8 @@ A replicate is its method, its numbers, its length, its evaluations and its seed
 seed lie along the replicates' axis of one run.
 """
 
+import dataclasses
+import math
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -12,7 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purepg import environments, run_folder, runner
+from purepg import configuration, environments, hyperparams, run_folder, runner
+from purepg.environments import EnvironmentSpec
+from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.results import Result
 from purepg.run_folder import Plan
@@ -55,7 +59,13 @@ class StudyRuns:
     def key(self, config: Config, seed: int) -> Any:
         """What a replicate is."""
         hyper = _rows(config.method, config.hyper, 1)
-        return config.method, config.num_updates, self.evaluations, hyper[0], seed
+        return (
+            *_played(config.method, config.hyper, 1)[0],
+            config.num_updates,
+            self.evaluations,
+            hyper[0],
+            seed,
+        )
 
     def carry_out(
         self,
@@ -67,6 +77,8 @@ class StudyRuns:
         """Goes on with what was cut off, then trains what is missing."""
         there = sorted(self.folder.glob("parts/[0-9]*")) if self.folder else []
         plans = [(path, run_folder.read_plan(path)) for path in there]
+        for path, plan in plans:
+            _check_asked_for(plan, path, configs, wanted, self.evaluations)
         clock = _Clock(report)
         for path, plan in plans:
             if not run_folder.is_finished(path):
@@ -75,6 +87,8 @@ class StudyRuns:
         missing = list(_missing(configs, seeds, wanted, known, self.placement, self.evaluations))
         for plan in missing:
             clock.expect(plan)
+            if self.folder:
+                run_folder.encode(plan)  # what cannot be saved is refused before any is trained
         for path, plan in plans:
             self._add(plan, runner.resume(path, report=clock.of(plan)))
         for i, plan in enumerate(missing, start=len(plans)):
@@ -100,6 +114,67 @@ class StudyRuns:
         places = {key: Where(len(self.results), i) for i, key in enumerate(_keys(plan))}
         self.places = places | self.places  # what was there first stays
         self.results.append(result)
+
+
+def _check_asked_for(
+    plan: Plan,
+    path: pathlib.Path,
+    configs: Sequence[Config],
+    wanted: dict[tuple[str, int], Any],
+    evaluations: tuple[int, int],
+) -> None:
+    """Refuses what would leave out a run that is there, and says in what it differs.
+
+    Raises:
+      InvalidInput: not all replicates of the run are wanted.
+    """
+    left_out = set(_keys(plan)) - set(wanted.values())
+    if not left_out:
+        return
+    folder = path.parent.parent
+    spec = plan.method.task.env
+    others = [config.method.task.env for config in configs if config.method.task.env != spec]
+    if others:
+        what = f"is of {_named(spec)}, this one is of {_named(others[0])}: give it a folder of its own"
+    elif evaluations != (plan.evaluation_games, plan.evaluate_every):
+        what = (
+            f"has evaluation_games = {plan.evaluation_games} and evaluate_every = {plan.evaluate_every}, here they are "
+            f"{evaluations[0]} and {evaluations[1]}: give the same, or another folder"
+        )
+    else:
+        what = _difference(plan, left_out, configs) + ": ask for that too, or give another folder"
+    raise InvalidInput(f"the study in {folder} {what}")
+
+
+def _difference(plan: Plan, left_out: set, configs: Sequence[Config]) -> str:
+    """What a run of the study has that is not asked for now."""
+    rows = _rows(plan.method, plan.hyper, len(plan.seeds))
+    same = [config for config in configs if config.method == plan.method]
+    numbers = {_rows(config.method, config.hyper, 1)[0]: config.num_updates for config in same}
+    if not same:
+        saved, *given = (
+            configuration.encode(method) for method in (plan.method, *(c.method for c in configs))
+        )
+        apart = [_apart(configuration.paths(saved), configuration.paths(one)) for one in given]
+        return f"has a method with {min(apart, key=len)[0]}, which none of those here has"
+    if lengths := sorted({numbers[row] for row in rows if row in numbers} - {plan.num_updates}):
+        return f"has runs of {plan.num_updates} updates, here they have {lengths[0]}"
+    if not numbers.keys() >= set(rows):
+        return (
+            f"has numbers that none of those here has: {hyperparams.encode(plan.hyper, plan.method.task.env)}"
+        )
+    return f"has seeds {', '.join(map(str, sorted({key[-1] for key in left_out})))}"
+
+
+def _apart(saved: dict[str, Any], given: dict[str, Any]) -> list[str]:
+    return [f"{name} = {value}" for name, value in saved.items() if given.get(name) != value] or [
+        "fewer fields"
+    ]
+
+
+def _named(spec: EnvironmentSpec) -> str:
+    arguments = ", ".join(f"{name}={value}" for name, value in spec.arguments)
+    return spec.name + (f" with {arguments}" if arguments else "")
 
 
 def _missing(
@@ -147,8 +222,20 @@ def _rows(method: Method, hyper: Hyperparams, num_replicates: int) -> list[tuple
 def _keys(plan: Plan) -> list[Any]:
     """What each replicate of a run is."""
     rows = _rows(plan.method, plan.hyper, len(plan.seeds))
-    fixed = plan.method, plan.num_updates, (plan.evaluation_games, plan.evaluate_every)
-    return [(*fixed, row, int(seed)) for row, seed in zip(rows, plan.seeds, strict=True)]
+    played = _played(plan.method, plan.hyper, len(plan.seeds))
+    fixed = plan.num_updates, (plan.evaluation_games, plan.evaluate_every)
+    return [(*game, *fixed, row, int(seed)) for game, row, seed in zip(played, rows, plan.seeds, strict=True)]
+
+
+def _played(method: Method, hyper: Hyperparams, num_replicates: int) -> list[tuple[Method, int | None]]:
+    """Each replicate's method and its longest game, whatever the static length of the program that plays all."""
+    if not hasattr(hyper.env, "max_steps_in_episode"):
+        return [(method, None)] * num_replicates
+    task: Any = method.task
+    longest = np.minimum(np.asarray(hyper.env.max_steps_in_episode), task.collect.max_steps or math.inf)
+    task = dataclasses.replace(task, collect=dataclasses.replace(task.collect, max_steps=None))
+    bare: Any = dataclasses.replace(method, task=task)  # pyright: ignore
+    return [(bare, int(x)) for x in np.broadcast_to(longest, num_replicates)]
 
 
 class _Clock:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from purepg import environments, hyperparams
+from purepg import checks, env_params, environments, hyperparams
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.studies import Config, Study, study
@@ -29,6 +29,8 @@ class Range:
     high: float
 
     def __post_init__(self):
+        checks.number("low", self.low)
+        checks.number("high", self.high)
         if not self.low < self.high:
             raise InvalidInput(f"a range from {self.low} to {self.high}: the first must be the smaller one")
 
@@ -87,7 +89,8 @@ def configurations(
     """The configurations of a sweep, named by their settings."""
     found = []
     labels = _labels(list(over))
-    combinations = list(dict.fromkeys(_combinations(over, draws, draw_seed)))  # draws may repeat one another
+    combinations = _combinations(over, draws, draw_seed)
+    combinations = list({repr(one): one for one in combinations}.values())  # draws may repeat one another
     digits = _digits(combinations)
     for combination in combinations:
         one_method, one_hyper = method, hyper
@@ -127,15 +130,15 @@ def changed(method: Any, hyper: Hyperparams, field: str, value: Any) -> tuple[An
     """The method and the numbers with one field changed, named as in a sweep.
 
     Raises:
-      InvalidInput: there is no such field.
+      InvalidInput: there is no such field, or this is no value for it; one value, not one for each replicate.
     """
     names = [f.name for f in dataclasses.fields(Hyperparams) if f.name != "env"]
     if field in names:
+        hyperparams.check_one(field, value)
         return method, dataclasses.replace(hyper, **{field: value})
     head, _, rest = field.partition(".")
     if head == "env" and rest:
-        spec = method.task.env
-        base = hyperparams.with_env_params(spec, {rest: value})
+        base = env_params.with_fields(method.task.env, {rest: value}, replicates=False)
         env = base if hyper.env is None else dataclasses.replace(hyper.env, **{rest: getattr(base, rest)})
         return method, dataclasses.replace(hyper, env=env)
     known = names + ["env." + f.name for f in _env_fields(method)] + _static(method)
@@ -166,6 +169,9 @@ def _replaced(record: Any, path: list[str], value: Any) -> Any:
     name, *rest = path
     if rest:
         value = _replaced(getattr(record, name), rest, value)
+    else:
+        (of,) = (f for f in dataclasses.fields(record) if f.name == name)
+        value = checks.field(of, value)
     return dataclasses.replace(record, **{name: value})
 
 

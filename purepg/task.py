@@ -1,16 +1,25 @@
-"""The task: what is played, by which policy, and how games are collected. Static: it hashes by value."""
+"""The task: what is played, by which policy, and how games are collected. Static: it hashes by value.
 
+The numbers that are traced come beside it, as `Hyperparams`; `fit` is where the two meet. It makes static what has
+to be, the longest game, as the environment's parameters in use have it, and refuses what does not go together.
+"""
+
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from purepg import environments
+from jax.core import Tracer
+
+from purepg import checks, env_params, environments, hyperparams
 from purepg.environments import EnvironmentSpec
 from purepg.errors import InvalidInput
+from purepg.hyperparams import Hyperparams
 from purepg.normalization import normalized
 from purepg.policies import BoundPolicy, Policy, Softmax
 
 
 def _check_sizes(collect: Any) -> None:
+    checks.record(collect)
     if collect.num_games < 1:
         raise InvalidInput(f"num_games = {collect.num_games}: at least 1 game is needed for an update")
     if collect.max_steps is not None and collect.max_steps < 1:
@@ -63,7 +72,7 @@ class Task:
 
     @property
     def max_steps(self) -> int:
-        """The longest game, in steps."""
+        """The longest game in steps, by the environment's default parameters where `collect` does not say it."""
         return self.collect.max_steps or environments.time_limit(self.env)
 
     def bind_policy(self, *, with_value: bool = False) -> BoundPolicy:
@@ -77,3 +86,42 @@ class Task:
                 f"{self.env.name!r} observes integers: normalize_observations is for numbers, leave it off"
             )
         return normalized(policy, inputs.shape)
+
+
+def fit(task: Task, hyper: Hyperparams) -> Task:
+    """The task fitted to the numbers in use: `max_steps` is the limit of the environment's parameters.
+
+    Where replicates have limits of their own it is the largest: one program plays them all, and each game is cut by its
+    own. Called wherever a task meets numbers that are concrete; those that are traced cannot be looked at and pass.
+
+    Raises:
+      InvalidInput: a number is none or outside its range; the parameters have other spaces than a policy is built for;
+        or the task's own max_steps cuts games before a limit that was given.
+    """
+    checks.record(task)
+    hyperparams.check(hyper)
+    if hyper.env is None:
+        return task
+    env_params.check(task.env, hyper.env)
+    if not hasattr(hyper.env, "max_steps_in_episode") or isinstance(hyper.env.max_steps_in_episode, Tracer):
+        return task
+    limit, default = (environments.time_limit(task.env, params) for params in (hyper.env, None))
+    given = task.collect.max_steps
+    if given is not None and default != limit > given:
+        raise InvalidInput(
+            f"max_steps = {given} cuts games before max_steps_in_episode = {limit}: leave one of them out"
+        )
+    if given is not None or limit == default:
+        return task
+    return dataclasses.replace(task, collect=dataclasses.replace(task.collect, max_steps=limit))
+
+
+def fitted(method: Any, hyper: Hyperparams) -> Any:
+    """The method with its task fitted to the numbers in use (`fit`).
+
+    Raises:
+      InvalidInput: as `fit`; or a number of the method is none.
+    """
+    checks.record(method)
+    task = fit(method.task, hyper)
+    return method if task == method.task else dataclasses.replace(method, task=task)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
-from purepg import metrics
+from purepg import metrics, task
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
 from purepg.rollout import Act, Running
@@ -27,7 +27,7 @@ class Method(Protocol):
     def init(self, hyper: Hyperparams, key: jax.Array) -> Any: ...
     def update(self, hyper: Hyperparams, state: Any, key: jax.Array) -> tuple[Any, Metrics]: ...
     def params(self, state: Any) -> Any: ...
-    def act(self, params: Any, *, deterministic: bool) -> Act: ...
+    def act(self, params: Any, *, deterministic: bool, env_params: Any = None) -> Act: ...
 
 
 class TrainState(NamedTuple):
@@ -42,6 +42,7 @@ class TrainState(NamedTuple):
 
 def init(method: Method, hyper: Hyperparams, key: jax.Array) -> TrainState:
     """A fresh run of `method` from a typed key. Pure, one seed; map it over keys for more."""
+    method = task.fitted(method, hyper)
     init_key, run_key = jax.random.split(key)
     return TrainState(method.init(hyper, init_key), run_key, jnp.int32(0), jnp.int32(0), jnp.int32(-1))
 
@@ -58,6 +59,7 @@ def train(
     next one plays them on from before the NaN with other noise. Where that does not help, the games themselves are
     broken, and the seed is frozen rather than trained on what is left.
     """
+    method = task.fitted(method, hyper)
 
     def one_update(state: TrainState, _):
         key = jax.random.fold_in(state.key, state.iteration)

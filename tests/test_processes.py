@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import purepg
-from purepg import hyperparams, processes, run_folder
+from purepg import hyperparams, processes, saved_state
 from purepg.errors import InvalidInput
 
 JOB = """
@@ -55,14 +55,14 @@ def test_two_processes_give_the_result_of_one_to_the_bit(tmp_path):
     assert lines[0] == lines[1]  # the same result, and the same refusals, in both
     assert "exists already" in lines[0][1]
     assert "1 seeds for 2" in lines[0][2]
-    assert "0 updates" in lines[0][3]
+    assert "num_updates = 0" in lines[0][3]
 
     names: dict = {"__name__": "job"}
     exec(JOB, names)
     alone, together = purepg.run(**names["job"]()), purepg.load(out)
     for name in alone.dataset:
         np.testing.assert_array_equal(together.dataset[name], alone.dataset[name])
-    jax.tree.map(np.testing.assert_array_equal, *(run_folder.as_numbers(r.state) for r in (together, alone)))
+    jax.tree.map(np.testing.assert_array_equal, *(saved_state.as_numbers(r.state) for r in (together, alone)))
 
 
 def test_numbers_of_some_of_the_replicates():

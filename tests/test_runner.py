@@ -64,6 +64,31 @@ def test_seeds_may_be_given_by_number(result):
     assert "evaluation_return" not in other.dataset
 
 
+def final_games(result, num_games):
+    """Mean return [S] of the games that a run plays at its end, by their keys."""
+
+    def play(state):
+        key = jax.random.fold_in(jax.random.fold_in(state.key, 2**31), 0)
+        params = result.method.params(state.learner)
+        return purepg.evaluate(result.method, result.hyper, params, key, num_games).returns.mean()
+
+    return jax.jit(jax.vmap(play))(result.state)
+
+
+def test_fresh_games_are_others_than_those_of_the_run(result):
+    """Standard error of the difference of two means of 20 games: sqrt(2 var / 20)."""
+    played = np.asarray(runner.evaluate_seeds(result, num_games=20).returns)
+    again, other = (runner.evaluate_seeds(result, num_games=20, stream=s).returns for s in (0, 1))
+    np.testing.assert_array_equal(played, again)
+    assert (played != other).any(axis=1).all()
+    apart = played.mean(axis=1) - final_games(result, 20)
+    assert (apart != 0).all()
+    assert (np.abs(apart) < 4 * np.sqrt(2 * played.var(axis=1) / 20)).all()
+    for options in ({"num_games": 0}, {"num_games": 2.5}, {"stream": -1}, {"stream": 2**32}):
+        with pytest.raises(InvalidInput, match=f"{next(iter(options))} = "):
+            runner.evaluate_seeds(result, **options)
+
+
 def test_saved_and_loaded_is_the_same(result, tmp_path):
     folder = result.save(tmp_path / "run")
     loaded = purepg.load(folder)
@@ -73,10 +98,7 @@ def test_saved_and_loaded_is_the_same(result, tmp_path):
     np.testing.assert_array_equal(loaded.params(1)["table"], result.params(1)["table"])
     np.testing.assert_array_equal(*(jax.random.key_data(r.state.key) for r in (loaded, result)))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["run"]  # nothing half-written beside it
-    evaluation = runner.evaluate_seeds(loaded, num_games=20)
-    np.testing.assert_allclose(
-        evaluation.returns.mean(axis=1), result.dataset["evaluation_return"], rtol=1e-6
-    )
+    np.testing.assert_allclose(final_games(loaded, 20), result.dataset["evaluation_return"], rtol=1e-6)
     with pytest.raises(InvalidInput, match="exists already"):
         result.save(folder)
 
@@ -112,10 +134,7 @@ def test_running_games_and_a_critic_are_saved_and_loaded(tmp_path):
     learner, saved = loaded.state.learner, result.state.learner
     assert jax.tree.structure(learner) == jax.tree.structure(saved)
     jax.tree.map(np.testing.assert_array_equal, learner, saved)
-    evaluation = runner.evaluate_seeds(loaded, num_games=3)
-    np.testing.assert_allclose(
-        evaluation.returns.mean(axis=1), result.dataset["evaluation_return"], rtol=1e-6
-    )
+    np.testing.assert_allclose(final_games(loaded, 3), result.dataset["evaluation_return"], rtol=1e-6)
 
 
 def damage(folder, what):
@@ -197,9 +216,12 @@ def test_chunks_divide_the_run(num_updates, multiple_of, size):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"seeds": 0}, "at least 1 seed"),
-        ({"seeds": [1, 1]}, "different"),
-        ({"num_updates": 0}, "1 update"),
+        ({"seeds": 0}, "seeds = 0: give how many"),
+        ({"seeds": [1, 1]}, "give each once"),
+        ({"num_updates": 0}, "num_updates = 0: give a whole number of at least 1"),
+        ({"num_updates": 2.0}, "num_updates = 2.0"),
+        ({"num_updates": True}, "num_updates = True"),
+        ({"evaluation_games": -1}, "evaluation_games = -1"),
         ({"hyper": purepg.Hyperparams(discount=1.5)}, "discount = 1.5"),
         ({"hyper": purepg.Hyperparams(discount=float("nan"))}, "discount = nan"),
         ({"hyper": purepg.Hyperparams(learning_rate=-1.0)}, "learning_rate = -1"),

@@ -92,3 +92,50 @@ def test_orthogonal_initialisation_of_many_seeds_does_not_hang():
     """A batched QR on two devices would deadlock XLA's CPU backend; ours runs one matrix at a time."""
     done = subprocess.run([sys.executable, "-c", HANG_TEST], capture_output=True, text=True, timeout=120)
     assert done.stdout == "done\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    "given", [3, np.int64(3), np.array(3), [0, 1, 2], (0, 1, 2), range(3), np.arange(3), jnp.arange(3)]
+)
+def test_a_count_or_numbers(given):
+    numbers = seeds.numbered(given)
+    np.testing.assert_array_equal(numbers, [0, 1, 2])
+    assert numbers.dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        *(0, -1, True, 2.0, None, "64", {1, 2}, iter([1]), float("nan"), 2**32 + 1),
+        *(
+            [],
+            [[0, 1]],
+            [0.5, 1.5],
+            [1.0],
+            ["1"],
+            [True],
+            [-1],
+            [2**32],
+            [0, [1]],
+            np.ones((2, 2), int),
+            np.array([0.5]),
+        ),
+    ],
+)
+def test_what_numbers_no_seeds_is_refused(given):
+    with pytest.raises(
+        InvalidInput, match=r"^seeds = .* give how many, or their numbers .* from 0 to 2\*\*32 - 1$"
+    ):
+        seeds.numbered(given)
+
+
+def test_the_largest_number_has_a_key_of_its_own():
+    keys = jax.random.key_data(seeds.keys(seeds.numbered([0, 1, 2**31, 2**32 - 1])))
+    assert len(np.unique(keys, axis=0)) == 4
+
+
+def test_keys_name_their_implementation():
+    with jax.default_prng_impl("rbg"):
+        keys = seeds.keys(np.arange(2))
+    assert str(jax.random.key_impl(keys)) == "threefry2x32"
+    np.testing.assert_array_equal(*(jax.random.key_data(k) for k in (keys, seeds.keys(np.arange(2)))))

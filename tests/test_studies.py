@@ -1,5 +1,7 @@
 """Studies and sweeps: replicates share programs, nothing is trained twice, every one is where it belongs."""
 
+import pathlib
+import shutil
 from dataclasses import dataclass
 
 import jax
@@ -9,7 +11,7 @@ import pytest
 import xarray
 
 import purepg
-from purepg import defaults, metrics, runner, studies, sweeps
+from purepg import defaults, folder_lock, metrics, report, runner, studies, sweeps
 from purepg.errors import InvalidInput
 from purepg.runner import run
 
@@ -173,6 +175,75 @@ def test_a_killed_study_whose_run_made_no_checkpoint_begins_that_run_anew(tmp_pa
     )
 
 
+# A folder belongs to one study
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+OTHER_TASK = purepg.Task(purepg.environment("Acrobot-v1"), purepg.Softmax(purepg.MLP((4,))), purepg.Games(2))
+OTHER_NUMBERS = purepg.Task(
+    purepg.environment("GridWorld", slip=0.2), purepg.Softmax(purepg.Table()), purepg.Games(2)
+)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"method": Walk(OTHER_TASK)},
+            "is of CartPole-v1, this one is of Acrobot-v1: give it a folder of its own",
+        ),
+        ({"method": Walk(OTHER_NUMBERS)}, "is of CartPole-v1, this one is of GridWorld with slip=0.2"),
+        ({"method": Walk(scale=2.0)}, r"has a method with scale = 1.0, which none of those here has"),
+        ({"num_updates": 5}, f"has runs of {UPDATES} updates, here they have 5"),
+        ({"seeds": 1}, "has seeds 1: ask for that too"),
+        ({"seeds": [1, 2]}, "has seeds 0: ask for that too"),
+        ({"hyper": purepg.Hyperparams(0.2, discount=0.9)}, r"has numbers that none .*'learning_rate': 0\.1"),
+        ({"evaluation_games": 3}, "has evaluation_games = 0 .* here they are 3"),
+    ],
+)
+def test_a_study_that_leaves_out_what_is_there_is_refused_and_the_difference_named(change, words, tmp_path):
+    def call(method=Walk(), hyper=HYPER, num_updates=UPDATES, seeds=2, evaluation_games=0):
+        recipes = {"walk": (method, hyper, num_updates)}
+        return purepg.compare(recipes, seeds, evaluation_games=evaluation_games, directory=tmp_path / "study")
+
+    call()
+    before = contents(tmp_path)
+    with pytest.raises(InvalidInput, match=rf"the study in .*study {words}"):
+        call(**change)
+    assert contents(tmp_path) == before
+    call()
+
+
+def test_what_one_writes_another_leaves_alone(tmp_path):
+    def other(progress):
+        with pytest.raises(InvalidInput, match="is being written by process"):
+            sweep({"learning_rate": [0.1, 0.2, 0.3]}, directory=tmp_path / "study")
+        with pytest.raises(InvalidInput, match="is being written by process"):
+            purepg.resume(tmp_path / "study" / "parts" / "000")
+
+    sweep({"learning_rate": [0.1]}, directory=tmp_path / "study", report=other)
+    assert not list(tmp_path.rglob(folder_lock.FILE))
+
+
+def test_a_study_of_an_earlier_format_is_gone_on_with(tmp_path, runs):
+    """Its finished runs are read, what is added is trained."""
+    folder = shutil.copytree(
+        pathlib.Path(__file__).parent / "data" / "format_4" / "study", tmp_path / "study"
+    )
+    method = purepg.load(folder / "parts" / "000").method
+    over = {"learning_rate": [0.05, 0.1, 0.2], "task.collect.num_games": [2, 4]}
+    study = purepg.sweep(
+        method, purepg.Hyperparams(0.05, 0.9), over, 2, 4, evaluation_games=4, directory=folder
+    )
+    assert runs == [(2, 4), (2, 4)]
+    with xarray.open_dataset(tmp_path.parent / folder / "dataset.nc", engine="h5netcdf") as saved:
+        assert saved.sizes["config"] == 6
+    assert report.read([folder]).keys() == set(study.names)
+
+
 # Draws
 
 
@@ -207,8 +278,8 @@ def test_a_narrow_range_is_drawn_from_evenly():
         ({"learning_rate": purepg.Range(0.1, 1)}, {}, "say how many draws"),
         ({"learning_rate": [0.1]}, {"draws": 0}, "draws = 0: give at least 1"),
         ({"learning_rate": [-0.1]}, {}, "learning_rate"),
-        ({"learning_rate": [0.1]}, {"seeds": (1, 1)}, "give at least one, each once"),
-        ({"learning_rate": [0.1]}, {"seeds": 0}, "give at least one"),
+        ({"learning_rate": [0.1]}, {"seeds": (1, 1)}, "give each once"),
+        ({"learning_rate": [0.1]}, {"seeds": 0}, "seeds = 0: give how many"),
     ],
 )
 def test_what_is_refused(over, options, words):

@@ -13,6 +13,7 @@ Bad input is one line on standard error and exit code 2.
 """
 
 import importlib
+import os
 import sys
 import warnings
 
@@ -42,6 +43,9 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"purepg {__version__}")
         return
     warnings.showwarning = _show_warning
+    os.environ["MPLBACKEND"] = (
+        "agg"  # no command opens a window, and what a notebook left there may not be installed
+    )
     try:
         if arguments[0] not in _COMMANDS:
             from purepg.environments import closest

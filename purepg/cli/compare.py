@@ -5,7 +5,7 @@ import dataclasses
 import tyro
 
 from purepg.cli import machine, study
-from purepg.cli.flags import pair, parse
+from purepg.cli.flags import pairs, parse, refuse_without_effect
 from purepg.errors import InvalidInput
 
 
@@ -34,8 +34,9 @@ def main(arguments: list[str]) -> None:
 
     if len(set(parsed.estimators)) < max(len(parsed.estimators), 1):
         raise InvalidInput(f"estimators = {' '.join(parsed.estimators)}: name at least one, each once")
-    spec = environments.environment(parsed.env, **dict(pair(p) for p in parsed.env_arguments))
-    changes = dict(pair(p) for p in parsed.set) | {f"env.{k}": v for k, v in map(pair, parsed.env_params)}
+    spec = environments.environment(parsed.env, **pairs(parsed.env_arguments))
+    changes = pairs([*parsed.set, *(f"env.{text}" for text in parsed.env_params)])
+    refuse_without_effect(spec, changes)
     configs = []
     for name in parsed.estimators:
         method, hyper, num_updates = defaults.recipe(spec, name, num_updates=parsed.updates)

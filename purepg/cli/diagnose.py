@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> None:
     chosen = {name: estimators.make(name) for name in parsed.estimators}
     if not chosen:
         raise InvalidInput("no estimators given: name at least one that `purepg list` shows")
-    target = run_folder.check_writable(parsed.out) if parsed.out else None
+    target = run_folder.check_writable(parsed.out) if parsed.out is not None else None
     hyper = hyperparams.Hyperparams(discount=parsed.discount)
     hyperparams.check(hyper)
     with_value = False

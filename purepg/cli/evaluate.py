@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> None:
     there = real_gymnasium.evaluate_seeds(result, **options).mean(axis=1) if parsed.gymnasium else None
     here = np.asarray(evaluate_seeds(result, **options).returns).mean(axis=1)
     how = "sampled" if parsed.sampled else "greedy"
-    name = result.method.task.env.name
+    name = str(result.dataset.attrs["environment"])
     columns = {f"{how}, {parsed.games} fresh games": here}
     if there is not None:
         columns[f"{how}, {parsed.games} games in Gymnasium"] = there

@@ -4,6 +4,7 @@ import ast
 import contextlib
 import io
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import tyro
@@ -12,17 +13,22 @@ from purepg.errors import InvalidInput
 
 
 def parse(record: type, arguments: list[str], command: str, **options: Any) -> Any:
-    """tyro's parser, its boxed complaint folded into the one line of an `InvalidInput`."""
+    """tyro's parser, its boxed complaint folded into the one line of an `InvalidInput`; numbers are numbers."""
+    from purepg import checks
+
+    given(arguments)
     complaint = io.StringIO()
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(
+            parsed = tyro.cli(
                 record,
                 args=arguments,
                 prog=f"purepg {command}",
                 config=(tyro.conf.SuppressFixed,),
                 **options,
             )
+        checks.record(parsed)
+        return parsed
     except SystemExit as stop:
         if not stop.code:
             raise
@@ -33,15 +39,57 @@ def parse(record: type, arguments: list[str], command: str, **options: Any) -> A
         raise InvalidInput(f"{text}; `purepg {command} --help` shows every flag") from None
 
 
+def given(arguments: list[str]) -> dict[str, list[str]]:
+    """The flags of a command line, each with the words that follow it; `--flag=value` like `--flag value`.
+
+    Raises:
+      InvalidInput: a flag is given twice, or with its opposite.
+    """
+    found: dict[str, list[str]] = {}
+    words: list[str] = []  # what comes before the first flag belongs to none
+    for word in arguments:
+        if not word.startswith("--"):
+            words.append(word)
+            continue
+        flag, equals, value = word.partition("=")
+        flag = re.sub(r"(^--|\.)no-", r"\1", flag.replace("_", "-"))
+        if flag in found:
+            raise InvalidInput(f"{flag} is given twice: give it once, with all of its values")
+        words = found[flag] = [value] if equals else []
+    return found
+
+
+def pairs(texts: Iterable[str]) -> dict[str, Any]:
+    """Several of the form name=value.
+
+    Raises:
+      InvalidInput: one is not of this form, or a name is there twice.
+    """
+    found: dict[str, Any] = {}
+    for name, value in map(pair, texts):
+        if name in found:
+            raise InvalidInput(f"{name} is given twice: give it once")
+        found[name] = value
+    return found
+
+
+def refuse_without_effect(spec: Any, fields: Iterable[str]) -> None:
+    """
+    Raises:
+      InvalidInput: one of the fields is a parameter of the environment, env.…, that has no effect.
+    """
+    from purepg import env_params
+
+    names = (field.partition(".") for field in fields)
+    env_params.refuse_without_effect(spec, [name for head, _, name in names if head == "env"])
+
+
 def pair(text: str) -> tuple[str, Any]:
     """name=value, the value read as a Python literal where it is one."""
     name, equals, value = text.partition("=")
     if not equals or not all(part.isidentifier() for part in name.split(".")):
         raise InvalidInput(f"{text!r} is not of the form name=value")
-    try:
-        return name, ast.literal_eval(value)
-    except (ValueError, SyntaxError):
-        return name, value.replace("\\n", "\n")
+    return name, _literal(value)
 
 
 def several(values: Any) -> Any:
@@ -55,5 +103,15 @@ def several(values: Any) -> Any:
                 return Range(float(low), float(high))
             except ValueError:
                 raise InvalidInput(f"{values!r} is not of the form low..high with two numbers") from None
-        return tuple(values.split(","))
+        return tuple(map(_literal, values.split(",")))
     return values if isinstance(values, tuple) else (values,)
+
+
+def _literal(text: str) -> Any:
+    """A Python literal, or the text itself."""
+    if text.strip().lower() in ("inf", "-inf", "nan"):  # numbers, though Python has no literals for them
+        return float(text)
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError):
+        return text.replace("\\n", "\n")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from purepg.cli.flags import pair, parse
+from purepg.cli.flags import given, pairs, parse, refuse_without_effect
 from purepg.errors import InvalidInput
 
 
@@ -51,10 +51,10 @@ def parse_job(arguments: list[str], command: str, job: type[Job] = Job) -> tuple
 
     Two passes: environment and estimator choose the defaults, which then are flags of their own.
     """
-    from purepg import defaults, environments, hyperparams
+    from purepg import defaults, environments, hyperparams, sweeps
 
     names = _peek(arguments, job)
-    spec = environments.environment(names.env, **dict(pair(p) for p in names.env_arguments))
+    spec = environments.environment(names.env, **pairs(names.env_arguments))
     recipe = defaults.recipe(spec, names.estimator, names.collect, names.updates)
     method = _with_parts(recipe.method, names)
     records = {("hyper",): recipe.hyper, **_records(method)}
@@ -68,12 +68,15 @@ def parse_job(arguments: list[str], command: str, job: type[Job] = Job) -> tuple
     record = dataclasses.make_dataclass("flags", fields, bases=(job,), frozen=True)
     default = record(**vars(names) | {"updates": recipe.num_updates})
     parsed: Any = parse(record, arguments, command, default=default)
-    if parsed.env != names.env:
+    if (parsed.env, parsed.env_arguments) != (names.env, names.env_arguments):
         raise InvalidInput(f"the environment comes first: purepg {command} {parsed.env} …")
     chosen = {path: vars(getattr(parsed, _field(path), record)) for path, record in records.items()}
-    env_params = dict(pair(p) for p in parsed.env_params)
-    env = hyperparams.with_env_params(spec, env_params) if env_params else None
-    return parsed, _rebuilt(method, (), chosen), hyperparams.Hyperparams(**chosen["hyper",] | {"env": env})
+    method, hyper = _rebuilt(method, (), chosen), hyperparams.Hyperparams(**chosen["hyper",])
+    changes = pairs(f"env.{text}" for text in parsed.env_params)
+    refuse_without_effect(spec, changes)
+    for name, value in changes.items():
+        method, hyper = sweeps.changed(method, hyper, name, value)
+    return parsed, method, hyper
 
 
 def new_folder_name(env: str, what: str) -> str:
@@ -145,24 +148,22 @@ def _flags(record: Any) -> Any:
     return made(**vars(record))
 
 
+def flag_of(field: str) -> str:
+    """The flag of a field of the method or of its numbers, named as in a sweep."""
+    *path, name = field.split(".")
+    return "--" + ".".join(filter(None, (_prefix(tuple(path)), name))).replace("_", "-")
+
+
 def _peek(arguments: list[str], job: type[Job]) -> Job:
     """The fields that choose other flags, from arguments that may hold flags not known yet."""
-    found = job(updates=0)
+    words = given(arguments)
+    chosen: dict[str, Any] = {
+        name: words[f"--{name}"][0]
+        for name in ("estimator", "baseline", "critic", "collect")
+        if words.get(f"--{name}")
+    }
     if arguments and not arguments[0].startswith("-"):
-        found = dataclasses.replace(found, env=arguments[0])
-    for name in ("estimator", "baseline", "critic", "collect"):
-        for i, word in enumerate(arguments):
-            if word == f"--{name}" and i + 1 < len(arguments):
-                found = dataclasses.replace(found, **{name: arguments[i + 1]})
-            elif word.startswith(f"--{name}="):
-                found = dataclasses.replace(found, **{name: word.partition("=")[2]})
-    for i, word in enumerate(arguments):
-        given = word.partition("=")[2] or next(iter(arguments[i + 1 :]), "")
-        if word.partition("=")[0] == "--updates" and given.isdecimal():
-            found = dataclasses.replace(found, updates=int(given))
-    for flag in ("--env-arguments", "--env_arguments"):
-        if flag in arguments:
-            rest = arguments[arguments.index(flag) + 1 :]
-            ends = [i for i, word in enumerate(rest) if word.startswith("--")]
-            found = dataclasses.replace(found, env_arguments=tuple(rest[: min(ends, default=len(rest))]))
-    return found
+        chosen["env"] = arguments[0]
+    updates = "".join(words.get("--updates", []))
+    chosen["updates"] = int(updates) if updates.isdecimal() else 0
+    return job(**chosen, env_arguments=tuple(words.get("--env-arguments", ())))

@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> None:
     """Draws a figure of saved runs."""
     machine.start()
     parsed = parse(Flags, arguments, "plot")
-    from purepg import report
+    from purepg import files, report
 
     if not parsed.runs:
         raise InvalidInput("no runs given: name the folder of at least one")
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> None:
         )
         figure = report.figure(parsed.figure, report.read(parsed.runs), options)
     try:
-        figure.savefig(parsed.out, dpi=150)
+        figure.savefig(files.path(parsed.out), dpi=150)
     except (OSError, ValueError) as error:
         raise InvalidInput(f"cannot write {parsed.out}: {error}") from error
     print(f"Saved to {parsed.out}")

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import pathlib
 from collections.abc import Callable, Iterator
 
 from purepg.runner import Progress
@@ -13,10 +12,10 @@ def reporting(
     folder: str | os.PathLike, *, tensorboard: bool = False, unit: str = "update"
 ) -> Iterator[Callable[[Progress], None]]:
     """A function to give to `purepg.run` as `report`; a folder with a log for TensorBoard gets more of it."""
-    from purepg import live_log
+    from purepg import files, live_log
     from purepg.progress import reporter
 
-    folder = pathlib.Path(folder)
+    folder = files.path(folder)
     logs = [live_log.csv_writer(folder / "progress.csv")]
     if tensorboard or (folder / "tensorboard").is_dir():
         logs.append(live_log.tensorboard_writer(folder / "tensorboard"))

@@ -1,7 +1,6 @@
 """`purepg resume`: goes on with a run that was cut off."""
 
 import dataclasses
-import pathlib
 import time
 
 import tyro
@@ -23,12 +22,12 @@ class Flags:
 def main(arguments: list[str]) -> None:
     """Goes on with a run that was cut off, to the bit what it would have been; of a finished one prints the table."""
     machine.start()
-    from purepg import run_folder, runner
+    from purepg import files, run_folder, runner
 
     parsed = parse(Flags, arguments, "resume")
     from purepg.cli.reporting import reporting
 
-    if (pathlib.Path(parsed.run) / "parts").is_dir():
+    if (files.path(parsed.run) / "parts").is_dir():
         raise InvalidInput(
             f"{parsed.run} is a comparison or a sweep: the same command with --out {parsed.run} goes on"
         )

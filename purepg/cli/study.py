@@ -1,7 +1,6 @@
 """What `compare` and `sweep` share: train the configurations, print tables, write data and figures."""
 
 import dataclasses
-import pathlib
 import sys
 import time
 from typing import Any, Literal
@@ -32,8 +31,8 @@ class Flags:
 
 def carry_out(configs: list[Any], parsed: Any, env_name: str, command: str) -> None:
     """Trains what is missing, then says what all of it says."""
+    from purepg import files, folder_lock, studies
     from purepg import report as reports
-    from purepg import studies
     from purepg.cli.reporting import reporting
     from purepg.errors import InvalidInput
 
@@ -41,7 +40,7 @@ def carry_out(configs: list[Any], parsed: Any, env_name: str, command: str) -> N
         raise InvalidInput(
             f"seeds = {parsed.seeds}, first_seed = {parsed.first_seed}: give seeds >= 1, first_seed >= 0"
         )
-    folder = pathlib.Path(parsed.out or new_folder_name(env_name, command))
+    folder = files.path(new_folder_name(env_name, command) if parsed.out is None else parsed.out)
     started = time.perf_counter()
     try:
         with reporting(folder, unit="update of a seed") as report:
@@ -64,10 +63,11 @@ def carry_out(configs: list[Any], parsed: Any, env_name: str, command: str) -> N
         score = "final"
     found = reports.report(study.datasets, score)
     tables.report(found)
-    reports.write_tables(found, folder)
     figures = reports.standard_figures(study.datasets, score)
-    for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png", dpi=150)
+    with folder_lock.hold(folder):
+        reports.write_tables(found, folder)
+        for name, figure in figures.items():
+            figure.savefig(folder / f"{name}.png", dpi=150)
     print(f"{time.perf_counter() - started:.1f} s in all")
     print(
         f"Saved to {folder}: dataset.nc, summary.csv, comparisons.csv, {', '.join(f'{name}.png' for name in figures)}"

@@ -3,8 +3,9 @@
 import dataclasses
 
 from purepg.cli import machine, study
-from purepg.cli.flags import pair, several
-from purepg.cli.job import Job, parse_job
+from purepg.cli.flags import given, pairs, refuse_without_effect, several
+from purepg.cli.job import Job, flag_of, parse_job
+from purepg.errors import InvalidInput
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +24,11 @@ def main(arguments: list[str]) -> None:
     parsed, method, hyper = parse_job(arguments, "sweep", Sweep)
     from purepg import sweeps
 
-    over = {name: several(values) for name, values in map(pair, parsed.over)}
+    over = {name: several(values) for name, values in pairs(parsed.over).items()}
+    refuse_without_effect(method.task.env, over)
+    fixed = [*given(arguments), *(f"env.{name}" for name in pairs(parsed.env_params))]
+    if both := [name for name in over if name in fixed or flag_of(name) in fixed]:
+        raise InvalidInput(f"{', '.join(both)} is swept and given a value of its own: give one of them")
     configs = sweeps.configurations(
         method, hyper, over, parsed.updates, draws=parsed.draws, draw_seed=parsed.draw_seed
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 def result(result: Any, title: str, total_seconds: float) -> None:
     dataset = result.dataset
-    name = result.method.task.env.name
+    name = str(dataset.attrs["environment"])
     print(f"{title} on {name}: mean return of each seed")
     last = max(1, dataset.sizes["iteration"] // 10)  # the last segment alone may hold no game's end
     tables = {f"training, last {last} update{'s' * (last > 1)}": result.training_return(last)}

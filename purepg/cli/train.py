@@ -17,7 +17,8 @@ def main(arguments: list[str]) -> None:
     from purepg.cli.reporting import reporting
     from purepg.runner import run
 
-    target = run_folder.check_writable(parsed.out or new_folder_name(method.task.env.name, parsed.estimator))
+    name = new_folder_name(method.task.env.name, parsed.estimator) if parsed.out is None else parsed.out
+    target = run_folder.check_writable(name)
     started = time.perf_counter()
     last = parsed.first_seed + parsed.seeds
     if parsed.seeds < 1 or parsed.first_seed < 0:

@@ -88,7 +88,8 @@ class Pathwise:
     def init(self, task: Task, hyper: Hyperparams, params: Params, key: jax.Array) -> PathwiseState:
         critic_key, games_key = jax.random.split(key)
         critic = self.critic.init(task, hyper, critic_key)
-        games = collection.start(task, hyper, critics.acting(self.critic, task, params, critic), games_key)
+        act = critics.acting(self.critic, task, params, critic, hyper.env)
+        games = collection.start(task, hyper, act, games_key)
         return PathwiseState(games, critic)
 
     def estimate(
@@ -99,7 +100,7 @@ class Pathwise:
             return self.critic.outputs(task, stopped, state.critic, observation).value
 
         def objective(params):
-            act = critics.acting(self.critic, task, params, state.critic)
+            act = critics.acting(self.critic, task, params, state.critic, hyper.env)
             games, rows = collection.collect(
                 task, hyper, act, state.games, key, value if self._has_critic else None, differentiable=True
             )

@@ -110,14 +110,15 @@ class ScoreFunction:
     def init(self, task: Task, hyper: Hyperparams, params: Params, key: jax.Array) -> ScoreFunctionState:
         critic_key, games_key = jax.random.split(key)
         critic = self.critic.init(task, hyper, critic_key)
-        games = collection.start(task, hyper, critics.acting(self.critic, task, params, critic), games_key)
+        act = critics.acting(self.critic, task, params, critic, hyper.env)
+        games = collection.start(task, hyper, act, games_key)
         return ScoreFunctionState(games, self.baseline.init(task), critic)
 
     def estimate(
         self, task: Task, hyper: Hyperparams, params: Params, state: ScoreFunctionState, key: jax.Array
     ) -> Estimate:
         acting = jax.lax.stop_gradient(params)
-        act = critics.acting(self.critic, task, acting, state.critic)
+        act = critics.acting(self.critic, task, acting, state.critic, hyper.env)
 
         def critic(observation):
             return self.critic.outputs(task, acting, state.critic, observation).value
