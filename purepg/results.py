@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from purepg import env_params, files, run_folder
+from purepg import env_params, files, run_folder, scores
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
@@ -65,11 +65,8 @@ class Result:
         return jax.tree.map(lambda x: x[index], self.method.params(self.state.learner))
 
     def training_return(self, last: int) -> np.ndarray:
-        """Mean return of the games that ended in the `last` updates, [S]; NaN where none did."""
-        tail = self.dataset.isel(iteration=slice(-last, None))
-        count = tail["return_count"] if "return_count" in tail else tail["return"].notnull()
-        total, count = (tail["return"] * count).sum("iteration").values, count.sum("iteration").values
-        return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+        """Mean return of the games that ended in the `last` updates, [S]; NaN where none did or one's was NaN."""
+        return scores.mean_of_games(self.dataset, last)
 
     def save(self, directory: str | os.PathLike) -> pathlib.Path:
         """Writes the run to a new folder (`purepg.run_folder` tells what is in it).

@@ -62,6 +62,7 @@ ORDER = (
     "compilation_cache",
     "learning_curve",
     "scores",
+    "swept",
     "statistics",
     "comparisons",
     "diagnostics",
