@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from purepg import environments, row_chunks
+from purepg import derivable, environments, row_chunks
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.networks import MLP, Network, Params
@@ -150,7 +150,7 @@ class OwnCritic:
 
 
 def _adam(hyper: Hyperparams) -> optax.GradientTransformation:
-    return optax.adam(hyper.critic_learning_rate)
+    return derivable.adam(hyper.critic_learning_rate)
 
 
 def acting(critic: Critic, task: Task, params: Params, state: Any, env_params: Any = None) -> Act:

@@ -89,6 +89,28 @@ def bar(axes: "Axes", x: float, mean: MeanInterval) -> None:
     axes.errorbar(x, mean.mean, half_width(mean), color="black", marker="D", markersize=5, capsize=4)
 
 
+def bars(axes: "Axes", i: int, x: np.ndarray, means: MeanInterval, *, label: str) -> None:
+    """The i-th configuration's means [C] with their intervals, joined; one without a label stands alone, in black."""
+    axes.errorbar(
+        x,
+        means.mean,
+        half_width(means),
+        color=color(i) if label else "black",
+        linestyle=_LINES[i % len(_LINES)],
+        marker=_MARKERS[i % len(_MARKERS)],
+        markersize=5,
+        capsize=3,
+        linewidth=1.2,
+        label=label,
+    )
+
+
+def above(axes: "Axes", i: int, x: float, text: str) -> None:
+    """A word above the axes at `x`, in the i-th configuration's row."""
+    place = {"xycoords": ("data", "axes fraction"), "ha": "center", "va": "bottom", "fontsize": 8}
+    axes.annotate(text, (x, 1.01 + 0.09 * i), color=color(i) if i else "black", **place)
+
+
 def half_width(mean: MeanInterval) -> np.ndarray:
     """Half the interval's width; 0 where there is none, so that the mean is drawn all the same."""
     with np.errstate(invalid="ignore"):

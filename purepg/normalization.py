@@ -2,8 +2,9 @@
 
 The statistics live in the parameters, beside the network's, so that they are saved and played with them. They are no
 subject of learning: gradients stop at them, the method updates them after each step from the rows just used, and a
-rollout and its gradient see the same ones. The merge of means and squared deviations is Chan, Golub and LeVeque's
-(1983).
+rollout and its gradient see the same ones. Before the first update nothing is known of their scale, and observations
+pass as they are: a bound of so many deviations means nothing then, and would make large ones all alike. The merge of
+means and squared deviations is Chan, Golub and LeVeque's (1983).
 """
 
 from typing import NamedTuple
@@ -44,7 +45,8 @@ def normalized(policy: BoundPolicy, shape: tuple[int, ...]) -> BoundPolicy:
         variance = jnp.where(count > 1, deviation / jnp.maximum(count, 1.0), 1.0)
         mean, variance = (jnp.broadcast_to(x, observation.shape) for x in (mean, variance))
         scaled = (observation - mean) * jax.lax.rsqrt(jnp.maximum(variance, _LEAST_VARIANCE))
-        return jnp.clip(scaled, -_LARGEST, _LARGEST)
+        largest = jnp.where(count > 1, _LARGEST, jnp.inf)
+        return jnp.clip(scaled, -largest, largest)
 
     return policy._replace(
         init=init,

@@ -70,14 +70,12 @@ def share_solved(
     datasets: "Mapping[str, xarray.Dataset]",
     threshold: float,
     against: Literal["steps", "seconds"] = "steps",
-    *,
-    window: int = 1,
 ) -> "Figure":
-    """Share of the seeds that have reached a return, with Wilson's interval.
+    """Share of the seeds that have solved the environment by then (`scores.solved`), with Wilson's interval.
 
-    Solved is solved: the first time counts, and a seed that never gets there stays in the denominator. With `window`,
-    the mean over so many updates must reach the threshold. Seconds are those on the clock for all seeds together,
-    compilation included: they compare configurations on the same machine with the same number of seeds.
+    The curve ends at the share that the tables give: a seed that was there and collapsed never counts, and stays in the
+    denominator. Seconds are those on the clock for all seeds together, compilation included: they compare
+    configurations on the same machine with the same number of seeds.
 
     Raises:
       InvalidInput: nothing to draw, or an unknown `against`.
@@ -85,18 +83,16 @@ def share_solved(
     _check_choice("against", against, ("steps", "seconds"))
     figure, axes = drawing.new_figure()
     for i, (name, dataset) in enumerate(_given(datasets)):
-        curve = _variable(dataset, "return", name)
         x = _steps(dataset) if against == "steps" else _seconds(dataset)
-        count = scores.counts(dataset)
-        reached = learning_curve.steps_to_threshold(curve, x, threshold, count, window=window)
-        grid = np.unique(np.concatenate([[0.0, x.max()], reached[np.isfinite(reached)]]))
-        share = (reached[:, None] <= grid).mean(axis=0)
-        low, high = statistics.wilson_interval(share, len(curve))
+        since = scores.solved_since(dataset, x, threshold)
+        grid = np.unique(np.concatenate([[0.0, x.max()], since[np.isfinite(since)]]))
+        share = (since[:, None] <= grid).mean(axis=0)
+        low, high = statistics.wilson_interval(share, len(since))
         drawing.line(
-            axes, i, grid, share, low, high, label=f"{name} ({_seeds(len(curve))})", drawstyle="steps-post"
+            axes, i, grid, share, low, high, label=f"{name} ({_seeds(len(since))})", drawstyle="steps-post"
         )
     label = {"steps": "environment steps of a seed", "seconds": "seconds, all seeds at once"}[against]
-    axes.set(xlabel=label, ylabel=f"share of seeds that reached {threshold:g}", ylim=(-0.02, 1.02))
+    axes.set(xlabel=label, ylabel=f"share of seeds solved (≥ {threshold:g})", ylim=(-0.02, 1.02))
     drawing.short_numbers(axes)
     return drawing.with_legend(figure, axes)
 
@@ -159,39 +155,44 @@ def sensitivity(
     Raises:
       InvalidInput: the shapes do not go together.
     """
-    x, values = np.asarray(x, np.float64), np.asarray(values, np.float64)
-    if values.ndim != 2 or x.shape != values.shape[:1] or values.size == 0:
-        raise InvalidInput(f"x of shape {x.shape} and values of shape {values.shape}: give [C] and [C, S]")
-    order = np.argsort(x)
-    x, values = x[order], values[order]
+    return sensitivities({"": (x, values)}, name, label)
+
+
+def sensitivities(
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    name: str,
+    label: str = "mean return of a seed [reward]",
+) -> "Figure":
+    """`sensitivity` for several settings of whatever else was varied, a curve each: setting → (x, values).
+
+    Raises:
+      InvalidInput: the shapes of a curve do not go together, or there is none.
+    """
     figure, axes = drawing.new_figure()
-    if drawing.is_logarithmic(x):
+    seeds = 0
+    for i, (setting, (x, values)) in enumerate(_given(curves)):
+        x, values = np.asarray(x, np.float64), np.asarray(values, np.float64)
+        if values.ndim != 2 or x.shape != values.shape[:1] or values.size == 0:
+            raise InvalidInput(
+                f"x of shape {x.shape} and values of shape {values.shape}: give [C] and [C, S]"
+            )
+        order, seeds = np.argsort(x), values.shape[1]
+        _sensitivity_curve(axes, i, x[order], values[order], setting)
+    every_x = np.unique(np.concatenate([x for x, _ in curves.values()]))
+    if drawing.is_logarithmic(every_x):
         axes.set_xscale("log")
-    axes.plot(x, values, ".", color="0.6", markersize=4, zorder=1)
-    mean = statistics.mean_interval(values.T)
-    axes.errorbar(
-        x,
-        mean.mean,
-        drawing.half_width(mean),
-        color="black",
-        marker="o",
-        markersize=5,
-        capsize=3,
-        linewidth=1.2,
-    )
+    axes.set(xlabel=name, ylabel=f"{label}, {_seeds(seeds)}")
+    axes.grid(alpha=0.3)
+    return drawing.with_legend(figure, axes) if len(curves) > 1 else figure
+
+
+def _sensitivity_curve(axes: Any, i: int, x: np.ndarray, values: np.ndarray, setting: str) -> None:
+    """The i-th curve: means of `values` [C, S] at `x` [C]; each with failed seeds counted above the axes."""
+    axes.plot(x, values, ".", color=drawing.color(i) if setting else "0.6", markersize=4, alpha=0.5, zorder=1)
+    drawing.bars(axes, i, x, statistics.mean_interval(values.T), label=setting)
     failed = (~np.isfinite(values)).sum(axis=1)
     for where, count in zip(x[failed > 0], failed[failed > 0], strict=True):
-        axes.annotate(
-            f"{count} not\nfinite",
-            (where, 1.01),
-            xycoords=("data", "axes fraction"),
-            ha="center",
-            va="bottom",
-            fontsize=8,
-        )
-    axes.set(xlabel=name, ylabel=f"{label}, {_seeds(values.shape[1])}")
-    axes.grid(alpha=0.3)
-    return figure
+        drawing.above(axes, i, where, f"{count} not\nfinite")
 
 
 def signal_to_noise(iterations: np.ndarray, snr: Mapping[str, np.ndarray]) -> "Figure":

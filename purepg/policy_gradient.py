@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from purepg import collection, metrics, normalization
+from purepg import collection, derivable, metrics, normalization
 from purepg.errors import InvalidInput
 from purepg.estimators.base import Estimator
 from purepg.hyperparams import Hyperparams
@@ -16,7 +16,7 @@ from purepg.networks import Params
 from purepg.rollout import Act
 from purepg.task import Task
 
-_OPTIMIZERS = {"sgd": optax.sgd, "adam": optax.adam, "rmsprop": optax.rmsprop}
+_OPTIMIZERS = {"sgd": optax.sgd, "adam": derivable.adam, "rmsprop": optax.rmsprop}
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Optimizer:
             }
             return hyper.learning_rate * falls[self.schedule]
 
-        clip = optax.clip_by_global_norm(hyper.max_gradient_norm)
+        clip = derivable.clip_by_global_norm(hyper.max_gradient_norm)
         return optax.chain(clip, _OPTIMIZERS[self.name](learning_rate))
 
 
@@ -88,7 +88,7 @@ class PolicyGradient:
         params: Any = optax.apply_updates(state.params, step)
         if self.task.normalize_observations:
             params = params._replace(observed=normalization.merge(params.observed, estimate.observed))
-        numbers = estimate.metrics | {"gradient_norm": metrics.once(optax.tree.norm(descent))}
+        numbers = estimate.metrics | {"gradient_norm": metrics.once(derivable.norm(descent))}
         return PolicyGradientState(params, optimizer, estimate.state), numbers
 
     def params(self, state: PolicyGradientState) -> Params:

@@ -23,6 +23,7 @@ from purepg import (
     seeds,
     statistics,
     studies,
+    swept,
 )
 from purepg.comparisons import Comparison
 from purepg.errors import InvalidInput
@@ -34,12 +35,14 @@ if TYPE_CHECKING:
 
 Datasets = Mapping[str, "xarray.Dataset"]
 
+_ALIKE = 1.05  # numbers of steps that differ by less than this factor are called the same
+
 
 class Line(NamedTuple):
     """One configuration."""
 
     summary: Summary
-    solved: Share | None  # by the score, where the environment has a number that counts as solved
+    solved: Share | None  # `scores.solved`, where the environment has a number that counts as solved
     steps: float  # environment steps of a seed, mean
     seconds: float  # of training, its share where it ran together with others
 
@@ -82,18 +85,29 @@ def report(datasets: Datasets, score: str = "greedy") -> Report:
     values = {name: scores.score(dataset, score) for name, dataset in datasets.items()}
     numbers = {name: dataset["seed"].values for name, dataset in datasets.items()}
     environment = _environment(datasets)
-    is_a_policys = score in ("greedy", "final", "best")  # not that of a whole run
-    threshold = environments.SOLVED_AT.get(environment) if is_a_policys else None
+    threshold = environments.SOLVED_AT.get(environment)
     lines = {
         name: Line(
             statistics.summarize(values[name], frozen_at=dataset["frozen_at"].values),
-            None if threshold is None else statistics.share_solved(values[name], threshold),
+            None if threshold is None else statistics.share_solved(scores.solved(dataset, threshold), 1.0),
             float(dataset["steps"].sum("iteration").mean()),
             float(dataset.attrs["run_seconds"]),
         )
         for name, dataset in datasets.items()
     }
     return Report(score, environment, values, lines, comparisons.compare_all(values, numbers))
+
+
+def unequal_steps(given: Report) -> str:
+    """A line that says so where configurations played different numbers of environment steps, else nothing."""
+    steps = {name: line.steps for name, line in given.lines.items()}
+    least, most = min(steps, key=steps.__getitem__), max(steps, key=steps.__getitem__)
+    if steps[most] <= _ALIKE * steps[least]:
+        return ""
+    return (
+        f"not the same experience: a seed of {most} played {steps[most]:,.0f} environment steps, "
+        f"one of {least} {steps[least]:,.0f}; what is compared is the end of each"
+    )
 
 
 def write_tables(given: Report, folder: pathlib.Path) -> None:
@@ -152,9 +166,8 @@ def signal_to_noise(folders: Sequence[str | os.PathLike]) -> "Figure":
 def standard_figures(datasets: Datasets, score: str = "greedy") -> "dict[str, Figure]":
     """Those that can be drawn of these runs, by their names."""
     wanted = {kind: (kind, Options(score)) for kind in FIGURES if kind != "sensitivity"}
-    for field, values in _settings(datasets).items():
-        if _is_numeric(values):
-            wanted[f"sensitivity-{field}"] = "sensitivity", Options(score, over=field)
+    for field in swept.settings(datasets):
+        wanted[f"sensitivity-{field}"] = "sensitivity", Options(score, over=field)
     found = {}
     for name, (kind, options) in wanted.items():
         with contextlib.suppress(InvalidInput):  # what these runs have nothing for
@@ -163,29 +176,18 @@ def standard_figures(datasets: Datasets, score: str = "greedy") -> "dict[str, Fi
 
 
 def _sensitivity(datasets: Datasets, options: Options) -> "Figure":
-    settings = _settings(datasets)
+    settings = swept.settings(datasets)
     over = options.over or (next(iter(settings)) if len(settings) == 1 else None)
     if over not in settings:
         known = ", ".join(settings) or "nothing"
         raise InvalidInput(f"these runs were swept over {known}: name one of it, not {over!r}")
-    if not _is_numeric(settings[over]):
-        raise InvalidInput(f"{over} has values that are no numbers: compare them by the figure scores")
-    at: dict[float, list[np.ndarray]] = {}
-    for value, one in zip(settings[over], _scores(datasets, options).values(), strict=True):
-        at.setdefault(float(value), []).append(one)
-    counts = {sum(map(len, group)) for group in at.values()}
-    if len(counts) > 1:
-        raise InvalidInput(
-            f"values of {over} have {sorted(counts)} seeds: a sensitivity needs as many for each"
-        )
-    values = np.stack([np.concatenate(group) for group in at.values()])
-    return plotting.sensitivity(np.array(list(at)), values, over, scores.LABELS[options.score])
+    curves = swept.curves(datasets, over, _scores(datasets, options))
+    return plotting.sensitivities(curves, over, scores.LABELS[options.score])
 
 
 def _solved(datasets: Datasets, options: Options, against: Any) -> "Figure":
     threshold = scores.solved_at(_environment(datasets), options.threshold)
-    length = min(dataset.sizes["iteration"] for dataset in datasets.values())
-    return plotting.share_solved(datasets, threshold, against, window=max(1, length // 10))
+    return plotting.share_solved(datasets, threshold, against)
 
 
 def _environment(datasets: Datasets) -> str:
@@ -205,18 +207,6 @@ FIGURES: dict[str, Callable[[Datasets, Options], "Figure"]] = {
     "solved-seconds": lambda d, o: _solved(d, o, "seconds"),
     "sensitivity": _sensitivity,
 }
-
-
-def _settings(datasets: Datasets) -> dict[str, list]:
-    """The fields that a sweep changed, with their value in each configuration."""
-    first = next(iter(datasets.values()))
-    fields = [str(c) for c in first.coords if str(c) not in ("config", "seed", "iteration")]
-    shared = [field for field in fields if all(field in dataset.coords for dataset in datasets.values())]
-    return {field: [dataset.coords[field].item() for dataset in datasets.values()] for field in shared}
-
-
-def _is_numeric(values: Sequence[Any]) -> bool:
-    return all(isinstance(value, int | float) for value in values) and len(set(values)) > 1
 
 
 def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from purepg import env_params, files, learning_curve, run_folder, scores
+from purepg import env_params, files, run_folder, scores
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
@@ -66,11 +66,7 @@ class Result:
 
     def training_return(self, last: int) -> np.ndarray:
         """Mean return of the games that ended in the `last` updates, [S]; NaN where none did or one's was NaN."""
-        learning_curve.check_window(self.dataset["return"].values, last, "last")
-        tail = self.dataset.isel(iteration=slice(-last, None))
-        count = scores.counts(tail)
-        total, count = np.where(count > 0, tail["return"] * count, 0.0).sum(axis=1), count.sum(axis=1)
-        return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
+        return scores.mean_of_games(self.dataset, last)
 
     def save(self, directory: str | os.PathLike) -> pathlib.Path:
         """Writes the run to a new folder (`purepg.run_folder` tells what is in it).

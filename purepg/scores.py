@@ -1,11 +1,15 @@
 """One number for each seed of a run's dataset: what statistics and comparisons take. Larger is better.
 
 greedy   mean return of the fresh greedy games after training
-final    mean training return over the last tenth of the updates
+final    mean return of the training games that ended in the last tenth of the updates
 best     highest mean training return over a tenth of the updates
 area     mean training return over all steps played, the area under the learning curve
-speed    minus the environment steps until the training return, averaged over a tenth of the updates, reaches the
-         number at which the environment counts as solved; −inf where it never does
+speed    minus the environment steps until solved; −inf where a seed does not solve its environment
+
+A seed has *solved* its environment if what training left of it does: its score `greedy`, or `final` where no greedy
+games were played, is at least the environment's number. It has done so since its training return, averaged over a
+tenth of the updates, first reached that number (at the latest at the end of training). A seed that was there and
+collapsed has not.
 """
 
 from typing import TYPE_CHECKING
@@ -45,16 +49,35 @@ def score(dataset: "xarray.Dataset", kind: str = "greedy", threshold: float | No
                 "no greedy games were played after training: take the score final, best or area"
             )
         return dataset["evaluation_return"].values
-    curve, count = dataset["return"].values, counts(dataset)
-    steps = np.cumsum(dataset["steps"].values, axis=1)
-    window = max(1, curve.shape[1] // 10)
     if kind == "final":
-        return learning_curve.final(curve, window, count)
+        return final(dataset)
+    if kind == "speed":
+        return -steps_until_solved(dataset, threshold)
+    curve, count = dataset["return"].values, counts(dataset)
     if kind == "best":
-        return learning_curve.best(curve, window, count)
-    if kind == "area":
-        return learning_curve.area_under_curve(curve, steps, count)
-    return -steps_until_solved(dataset, threshold)
+        return learning_curve.best(curve, max(1, curve.shape[1] // 10), count)
+    return learning_curve.area_under_curve(curve, np.cumsum(dataset["steps"].values, axis=1), count)
+
+
+def mean_of_games(dataset: "xarray.Dataset", last: int) -> np.ndarray:
+    """Mean return of the training games that ended in the `last` updates, [S], each game with the same weight.
+
+    NaN where none did, or one's return was NaN.
+
+    Raises:
+      InvalidInput: there are not so many updates.
+    """
+    updates = dataset["return"].shape[1]
+    if not 1 <= last <= updates:
+        raise InvalidInput(f"last = {last}: give 1 to {updates}, the number of updates in the curve")
+    return _mean_since(dataset, np.array([updates - last]))
+
+
+def final(dataset: "xarray.Dataset") -> np.ndarray:
+    """`mean_of_games` of the last tenth of the updates, [S]; where no game ended then, of the newest with one."""
+    there, updates = counts(dataset) > 0, dataset["return"].shape[1]
+    newest = np.where(there, np.arange(updates), 0).max(axis=1)
+    return _mean_since(dataset, np.minimum(newest, updates - max(1, updates // 10)))
 
 
 def counts(dataset: "xarray.Dataset", metric: str = "return") -> np.ndarray:
@@ -67,17 +90,36 @@ def counts(dataset: "xarray.Dataset", metric: str = "return") -> np.ndarray:
     return np.where(np.isnan(count), one, count)
 
 
-def steps_until_solved(dataset: "xarray.Dataset", threshold: float | None = None) -> np.ndarray:
-    """Environment steps of each seed until its training return reaches the threshold, [S]; inf where it never does.
+def solved(dataset: "xarray.Dataset", threshold: float | None = None) -> np.ndarray:
+    """Which seeds have solved the environment, [S] bool.
 
     Raises:
       InvalidInput: no threshold, and the environment has none of its own.
     """
-    threshold = solved_at(str(dataset.attrs["environment"]), threshold)
+    threshold = solved_at(_environment(dataset), threshold)
+    return score(dataset, "greedy" if "evaluation_return" in dataset else "final") >= threshold
+
+
+def steps_until_solved(dataset: "xarray.Dataset", threshold: float | None = None) -> np.ndarray:
+    """Environment steps that each seed took to solve the environment, [S]; inf where it has not.
+
+    Raises:
+      InvalidInput: no threshold, and the environment has none of its own.
+    """
+    return solved_since(dataset, np.cumsum(dataset["steps"].values, axis=1), threshold)
+
+
+def solved_since(dataset: "xarray.Dataset", x: np.ndarray, threshold: float | None = None) -> np.ndarray:
+    """Where on a growing axis `x` [U] or [S, U] each seed solved the environment, [S]; inf where it has not.
+
+    Raises:
+      InvalidInput: no threshold, and the environment has none of its own.
+    """
+    threshold = solved_at(_environment(dataset), threshold)
     curve = dataset["return"].values
-    steps = np.cumsum(dataset["steps"].values, axis=1)
     window = max(1, curve.shape[1] // 10)
-    return learning_curve.steps_to_threshold(curve, steps, threshold, counts(dataset), window=window)
+    reached = learning_curve.steps_to_threshold(curve, x, threshold, counts(dataset), window=window)
+    return np.where(solved(dataset, threshold), np.minimum(reached, x[..., -1]), np.inf)
 
 
 def solved_at(environment: str, threshold: float | None = None) -> float:
@@ -91,3 +133,15 @@ def solved_at(environment: str, threshold: float | None = None) -> float:
     if found is None:
         raise InvalidInput(f"{environment} has no return that counts as solved: give one")
     return found
+
+
+def _mean_since(dataset: "xarray.Dataset", first: np.ndarray) -> np.ndarray:
+    """Mean return of the games that ended from update `first`, [S] or [1], on; [S]."""
+    returns, count = dataset["return"].values, counts(dataset)
+    count = np.where(np.arange(returns.shape[1]) >= first[:, None], count, 0.0)
+    total, number = np.where(count > 0, returns * count, 0.0).sum(axis=1), count.sum(axis=1)
+    return np.divide(total, number, out=np.full(len(total), np.nan), where=number > 0)
+
+
+def _environment(dataset: "xarray.Dataset") -> str:
+    return str(dataset.attrs.get("environment", "this environment"))

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from purepg import metrics, task
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
-from purepg.rollout import Act
+from purepg.rollout import Act, Running
 from purepg.task import Task
 
 PATIENCE = 10  # updates in a row without a finite state, after which a seed is frozen
@@ -52,15 +52,19 @@ def train(
 ) -> tuple[TrainState, Metrics]:
     """`num_updates` updates from `state`; metrics are stacked to `[num_updates]`. Pure, one seed.
 
-    An update whose new state is not finite leaves the learner as it was and counts as skipped; after `PATIENCE` of
-    them in a row the seed is frozen.
+    An update after which something learned is not finite (parameters, optimiser, averages, a critic, a replay) leaves
+    the learner as it was and counts as skipped; after `PATIENCE` of them in a row the seed is frozen. Games that run on
+    (`rollout.Running`) are the environment's: an infinite "best so far" in its state is nobody's fault, and a NaN in it
+    that reaches an observation shows in the parameters. A skipped update has not taken place for its games either: the
+    next one plays them on from before the NaN with other noise. Where that does not help, the games themselves are
+    broken, and the seed is frozen rather than trained on what is left.
     """
     method = task.fitted(method, hyper)
 
     def one_update(state: TrainState, _):
         key = jax.random.fold_in(state.key, state.iteration)
         learner, numbers = method.update(hyper, state.learner, key)
-        finite = _all_finite(learner)
+        finite = _all_finite(_learned(learner))
         keep = finite & (state.frozen_at < 0)
         skipped = jnp.where(finite, 0, state.skipped + 1)
         give_up = (skipped >= PATIENCE) & (state.frozen_at < 0)
@@ -74,6 +78,12 @@ def train(
         return state, numbers | {"skipped": metrics.once(~keep)}
 
     return jax.lax.scan(one_update, state, length=num_updates)
+
+
+def _learned(learner: Any) -> list[Any]:
+    """The state without its running games."""
+    parts = jax.tree.leaves(learner, is_leaf=lambda x: isinstance(x, Running))
+    return [part for part in parts if not isinstance(part, Running)]
 
 
 def _all_finite(tree: Any) -> jax.Array:

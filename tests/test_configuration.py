@@ -156,7 +156,6 @@ class Net(nn.Module):
         purepg.Functions("my.module:f", "my.module:g"),
         purepg.environment("Bandit", rewards=np.array([[1.0, 2.0]]), names=["a", ["b"]]),
     ],
-    ids=str,
 )
 def test_a_value_is_read_back(value):
     for given in (value, Holder(value)):

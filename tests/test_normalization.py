@@ -110,7 +110,7 @@ def policy_and_params():
 def test_before_the_first_update_observations_are_as_they_are(policy_and_params):
     policy, params = policy_and_params
     assert params.observed.count == 0
-    seen = np.random.default_rng(0).uniform(-9, 9, size=(6, 4)).astype(np.float32)
+    seen = np.random.default_rng(0).uniform(-900, 900, size=(6, 4)).astype(np.float32)
     np.testing.assert_allclose(policy.see(params, jnp.asarray(seen)), seen, rtol=1e-6)
     plain = task(normalize_observations=False).bind_policy()
     np.testing.assert_allclose(

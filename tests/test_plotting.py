@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray
 
-from purepg import drawing, learning_curve, plotting
+from purepg import drawing, learning_curve, plotting, scores
 from purepg.errors import InvalidInput
 
 SEEDS, UPDATES = 12, 30
@@ -40,7 +40,7 @@ FIGURES = {
         RUNS, against="iteration", every_seed=True
     ),
     "share solved": lambda: plotting.share_solved(RUNS, 25.0),
-    "share solved, seconds": lambda: plotting.share_solved(RUNS, 25.0, "seconds", window=3),
+    "share solved, seconds": lambda: plotting.share_solved(RUNS, 25.0, "seconds"),
     "never solved": lambda: plotting.share_solved(RUNS, 1e9),
     "strip": lambda: plotting.strip(VALUES),
     "strip, failed seeds": lambda: plotting.strip(FAILED),
@@ -49,6 +49,9 @@ FIGURES = {
     "profiles, one seed": lambda: plotting.profiles({"one": np.array([3.0])}),
     "sensitivity": lambda: plotting.sensitivity(RATES, SWEEP, "learning rate"),
     "sensitivity, one value": lambda: plotting.sensitivity(RATES[:1], SWEEP[:1, :1], "learning rate"),
+    "sensitivity, several": lambda: plotting.sensitivities(
+        {"games=8": (RATES, SWEEP), "games=32": (RATES, SWEEP + 1)}, "learning rate"
+    ),
     "signal to noise": lambda: plotting.signal_to_noise(ITERATIONS, SNR),
 }
 
@@ -114,10 +117,10 @@ def test_against_steps_each_seed_is_read_at_the_same_number_of_steps():
         assert y[np.searchsorted(x, at, side="right") - 1] == value
 
 
-def test_share_solved_ends_at_the_share_of_seeds_that_got_there():
+def test_share_solved_ends_at_the_share_of_seeds_that_have_solved_it():
     axes = plotting.share_solved(RUNS, 28.0).axes[0]
     for line, run in zip(axes.lines, RUNS.values(), strict=True):
-        expected = (np.nanmax(run["return"].values, axis=1) >= 28).mean()
+        expected = (scores.final(run) >= 28).mean()
         assert line.get_ydata()[0] == 0
         assert line.get_ydata()[-1] == expected
     seconds = plotting.share_solved(RUNS, 28.0, "seconds").axes[0].lines[0].get_xdata()

@@ -40,12 +40,59 @@ def test_scores_of_rising_curves():
     np.testing.assert_array_equal(scores.score(RISING, "best"), [480, 100])
     np.testing.assert_array_equal(scores.score(RISING, "area"), [245, 25])
     np.testing.assert_array_equal(scores.score(RISING, "speed"), [-40, -np.inf])
-    np.testing.assert_array_equal(scores.steps_until_solved(RISING, 100), [20, 40])
+    # The second seed's training came to 100, what it left does not.
+    np.testing.assert_array_equal(scores.steps_until_solved(RISING, 100), [20, np.inf])
+    np.testing.assert_array_equal(scores.steps_until_solved(RISING, 90), [20, 40])
+    np.testing.assert_array_equal(
+        scores.steps_until_solved(RISING.drop_vars("evaluation_return"), 100), [20, 40]
+    )
 
 
 def test_the_end_is_a_tenth_of_the_updates():
     curve = dataset([np.arange(40.0)])
     assert scores.score(curve, "final") == [37.5]
+
+
+def test_the_return_at_the_end_weighs_games_and_is_the_same_everywhere():
+    """Of the last two updates one ends nine games and one a single one; a seed without a game keeps its last."""
+    returns = np.full((3, 20), 5.0)
+    returns[:, 18:] = [[10, 100], [10, 100], [np.nan, np.nan]]
+    count = np.ones((3, 20))
+    count[:, 18:] = [[9, 1], [1, 0], [0, 0]]
+    data = dataset(returns).assign(return_count=(("seed", "iteration"), count))
+    result = results.Result(None, None, None, data)  # pyright: ignore
+    np.testing.assert_array_equal(result.training_return(2), [19, 10, np.nan])
+    np.testing.assert_array_equal(scores.score(data, "final"), [19, 10, 5])
+    data["return"][0, 19] = np.nan  # a failure, not an absence
+    assert np.isnan(scores.score(data, "final")).tolist() == [True, False, False]
+    with pytest.raises(InvalidInput, match="last = 21: give 1 to 20"):
+        result.training_return(21)
+
+
+COLLAPSED = dataset([[480, 480, 480, 10], [480, 480, 480, 480], [0, 0, 0, 10]], evaluation=[490, 12, 480])
+
+
+@pytest.mark.parametrize("data", [COLLAPSED, COLLAPSED.drop_vars("evaluation_return")])
+@pytest.mark.parametrize("score", ["greedy", "final", "best", "area", "speed"])
+def test_solved_is_the_same_in_the_table_the_figure_and_the_speed(data, score):
+    """What training left counts: greedy games, or the training's end without them."""
+    greedy = "evaluation_return" in data
+    expected = [True, False, True] if greedy else [False, True, False]
+    np.testing.assert_array_equal(scores.solved(data), expected)
+    np.testing.assert_array_equal(np.isfinite(scores.steps_until_solved(data)), expected)
+    kinds = "solved", "solved-seconds"
+    for kind in kinds:
+        (line,) = report.figure(kind, {"some": data}, report.Options()).axes[0].lines
+        assert line.get_ydata()[-1] == np.mean(expected)
+    if greedy or score != "greedy":
+        assert report.report({"some": data}, score).lines["some"].solved.count == sum(expected)
+
+
+def test_unequal_budgets_are_named():
+    few, many = dataset(np.zeros((3, 4))), dataset(np.zeros((3, 4)), np.full((3, 4), 50.0))
+    words = report.unequal_steps(report.report({"few": few, "many": many}, "final"))
+    assert "a seed of many played 200 environment steps, one of few 40" in words
+    assert report.unequal_steps(report.report({"few": few, "again": few}, "final")) == ""
 
 
 @pytest.mark.parametrize(
@@ -134,6 +181,54 @@ def test_standard_figures_are_those_that_can_be_drawn():
     }  # fmt: skip
     plain = {"one": dataset([[1.0, 2.0]], evaluation=[1], environment="Bandit")}
     assert set(report.standard_figures(plain)) == {"curves", "scores", "profile"}
+
+
+def grid(*gravities, seeds=8):
+    """Two rates times some gravities."""
+    one = np.ones((seeds, 4))
+    return {
+        f"{r} {g}": dataset(one, evaluation=g + np.arange(seeds), rate=r, gravity=g)
+        for r in (0.1, 0.2)
+        for g in gravities
+    }
+
+
+def test_a_sensitivity_counts_seeds_and_draws_a_curve_for_each_setting_of_the_others():
+    axes = report.figure("sensitivity", grid(5.0, 10.0, 15.0), report.Options(over="rate")).axes[0]
+    assert axes.get_ylabel().endswith("8 seeds")
+    means = {c.get_label(): c.lines[0].get_ydata() for c in axes.containers}
+    assert {name: y.tolist() for name, y in means.items()} == {
+        f"gravity={g}": [g + 3.5] * 2 for g in (5.0, 10.0, 15.0)
+    }
+
+
+def test_a_field_that_only_some_runs_were_swept_over_is_another_setting_too():
+    plain = {f"plain {r}": dataset([[1.0]], evaluation=[0], rate=r) for r in (0.1, 0.2)}
+    axes = report.figure("sensitivity", grid(5.0, seeds=1) | plain, report.Options(over="rate")).axes[0]
+    assert [c.get_label() for c in axes.containers] == ["gravity=5.0", "nothing else changed"]
+
+
+def test_the_same_setting_with_other_seeds_has_more_seeds():
+    more = {f"more {k}": d.assign_coords(seed=d["seed"] + 8) for k, d in grid(5.0).items()}
+    axes = report.figure("sensitivity", grid(5.0) | more, report.Options(over="rate")).axes[0]
+    assert axes.get_ylabel().endswith("16 seeds")
+
+
+@pytest.mark.parametrize(
+    ("datasets", "words"),
+    [
+        (grid(*np.arange(7.0)), "7 settings of the fields other than rate"),
+        (grid(5.0) | {f"copy {k}": d for k, d in grid(5.0).items()}, "seed 0 is there twice at rate=0.1"),
+        (
+            {k: d for k, d in grid(1.0, 2.0).items() if k in ("0.1 1.0", "0.2 2.0")},
+            "needs two values of rate",
+        ),
+    ],
+    ids=["too many", "twice", "no curve"],
+)
+def test_seeds_are_not_pooled_over_other_fields(datasets, words):
+    with pytest.raises(InvalidInput, match=words):
+        report.figure("sensitivity", datasets, report.Options(over="rate"))
 
 
 @pytest.mark.parametrize("kind", report.FIGURES)

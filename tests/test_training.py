@@ -1,5 +1,5 @@
 import dataclasses
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,9 @@ import pytest
 from problems import two_states
 
 import purepg
+from envs import Chain
 from purepg import estimators, metrics
+from purepg.rollout import Running
 from purepg.training import PATIENCE, TrainState
 
 METHOD = purepg.PolicyGradient(two_states(num_games=8), estimators.make("reinforce-moving"))
@@ -171,3 +173,69 @@ def test_short_corridor_reaches_its_optimum():
     )
     assert values.std() / 10 < 0.3
     assert -13 < values.mean() < -11.3
+
+
+# What must stay finite
+
+
+@dataclasses.dataclass(frozen=True)
+class Walk:
+    """A method in segments: running games with a "best so far", and something learned."""
+
+    game: Any = np.inf  # a number of a method is checked, this one shall be none
+    learned: Any = 1.0
+    task: purepg.Task = two_states()
+
+    def init(self, hyper, key):
+        running = Running(
+            jnp.zeros(2), {"best": jnp.full(2, self.game)}, jnp.zeros(2, jnp.int32), jnp.zeros(2)
+        )
+        return {"games": (running,), "average": jnp.zeros(())}
+
+    def update(self, hyper, state, key):
+        (running,) = state["games"]
+        games = (running._replace(time=running.time + 1),)
+        return {"games": games, "average": state["average"] + self.learned}, {
+            "steps": metrics.once(jnp.float32(2))
+        }
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_what_is_in_the_state_of_running_games_freezes_no_seed(value):
+    state, numbers = purepg.train(Walk(value), HYPER, state_of(Walk(value)), 3)
+    assert state.learner["average"] == 3
+    assert_same(state.learner["games"][0].time, [3, 3])
+    assert numbers["skipped"].sum.sum() == 0
+
+
+def test_an_average_that_is_not_finite_leaves_games_and_average_as_they_were():
+    method = Walk(0.0, learned=np.inf)
+    state, numbers = purepg.train(method, HYPER, state_of(method), 2)
+    assert state.learner["average"] == 0
+    assert_same(state.learner["games"][0].time, [0, 0])
+    assert_same(numbers["skipped"].sum, [1, 1])
+
+
+class BestSoFar(Chain):
+    """Chain whose state remembers the nearest distance to something never seen: infinite."""
+
+    def reset_env(self, key, params):
+        observation, state = super().reset_env(key, params)
+        return observation, (state, jnp.inf)
+
+    def step_env(self, key, state, action, params):
+        observation, after, *rest = super().step_env(key, state[0], action, params)
+        return observation, (after, state[1]), *rest
+
+    def is_truncated(self, state, params):
+        return super().is_truncated(state[0], params)
+
+
+def test_an_infinite_field_of_an_environment_lets_seeds_learn_in_segments():
+    task = purepg.Task(f"{__name__}:BestSoFar", purepg.Softmax(purepg.Table()), purepg.Segments(4, 5))
+    method = purepg.PolicyGradient(task, estimators.make("gae"))
+    start = purepg.init(method, HYPER, jax.random.key(0))
+    state, numbers = jax.jit(purepg.train, static_argnums=(0, 3))(method, HYPER, start, 3)
+    assert np.isinf(state.learner.estimator.games.state[1]).all()
+    assert numbers["skipped"].sum.sum() == 0
+    assert (state.learner.params["table"] != start.learner.params["table"]).any()

@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> None:
     if there is not None:
         columns[f"{how}, {parsed.games} games in Gymnasium"] = there
     print(f"{name}: mean return of each seed")
-    tables.summary(columns, name)
+    tables.summary(columns)
     if there is not None:
         _compare(here, there)
         if words := real_gymnasium.caveat(result):

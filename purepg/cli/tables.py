@@ -6,16 +6,22 @@ from typing import Any
 
 
 def result(result: Any, title: str, total_seconds: float) -> None:
+    from purepg import environments, scores
+
     dataset = result.dataset
     name = str(dataset.attrs["environment"])
     print(f"{title} on {name}: mean return of each seed")
     last = max(1, dataset.sizes["iteration"] // 10)  # the last segment alone may hold no game's end
-    tables = {f"training, last {last} update{'s' * (last > 1)}": result.training_return(last)}
+    tables = {f"training, last {last} update{'s' * (last > 1)}": scores.final(dataset)}
     if "evaluation_return" in dataset:
         tables[f"greedy, {dataset.attrs['evaluation_games']} fresh games"] = dataset[
             "evaluation_return"
         ].values
-    summary(tables, name)
+    summary(tables)
+    threshold = environments.SOLVED_AT.get(name)
+    if threshold is not None:
+        solved, by = scores.solved(dataset, threshold), list(tables)[-1]
+        print(f"solved (≥ {threshold:g}, {by}): {solved.sum()} of {len(solved)} seeds, {solved.mean():.1%}")
     frozen = int((dataset["frozen_at"].values >= 0).sum())
     skipped = int(dataset["skipped"].values.sum())
     if skipped:
@@ -28,13 +34,13 @@ def result(result: Any, title: str, total_seconds: float) -> None:
     )
 
 
-def summary(columns: dict[str, Any], env_name: str) -> None:
+def summary(columns: dict[str, Any]) -> None:
     """A table with a column for each title and its values [S], one a seed."""
     from rich.table import Table
 
     rows: dict[str, list[str]] = {}
     for values in columns.values():
-        for name, text in _summary_rows(values, env_name).items():
+        for name, text in _summary_rows(values).items():
             rows.setdefault(name, []).append(text)
     table = Table("")
     for title in columns:
@@ -51,17 +57,13 @@ def _print(table: Any) -> None:
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
-def _summary_rows(values: Any, env_name: str) -> dict[str, str]:
-    from purepg.environments import SOLVED_AT
+def _summary_rows(values: Any) -> dict[str, str]:
     from purepg.statistics import summarize
 
     s = summarize(values)
-    rows = {"seeds": str(s.num_seeds)}
-    if env_name in SOLVED_AT:
-        share = (values >= SOLVED_AT[env_name]).mean()
-        rows[f"solved (≥ {SOLVED_AT[env_name]:g})"] = f"{share:.1%}"
     interval = "" if math.isnan(s.low) else f" [{s.low:.2f}, {s.high:.2f}]"
-    return rows | {
+    return {
+        "seeds": str(s.num_seeds),
         "mean [95 % interval]": f"{s.mean:.2f}{interval}",
         "interquartile mean": f"{s.interquartile_mean:.2f}",
         "median": f"{s.median:.2f}",
@@ -72,9 +74,12 @@ def _summary_rows(values: Any, env_name: str) -> dict[str, str]:
 
 def report(report: Any) -> None:
     """A line for each configuration, then what the seeds say of the pairs."""
+    from purepg import report as reports
     from purepg import scores, statistics
 
     _print(_configurations(report, scores.LABELS[report.score]))
+    if words := reports.unequal_steps(report):
+        print(words)
     if report.pairs:
         _print(_pairs(report))
     if words := statistics.caution(min(line.summary.num_seeds for line in report.lines.values())):
