@@ -235,10 +235,10 @@ class CrossEntropy:
             raise InvalidInput(
                 f"{num_games} games cannot be shared out, {self.over.games} a candidate: give a multiple"
             )
-        if isinstance(self.over, OverParameters) and num_games < 3 * self.over.games:
+        if isinstance(self.over, OverParameters) and num_games < 2 * self.over.games:
             raise InvalidInput(
-                f"{num_games} games are too few, {self.over.games} a candidate: two elites are chosen from at least "
-                f"3 candidates, give num_games >= {3 * self.over.games}"
+                f"{num_games} games are one candidate, which leaves nothing to choose from: "
+                f"give num_games >= {2 * self.over.games}, {self.over.games} a candidate"
             )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import purepg
-from purepg import baselines, checks, hyperparams, sweeps, task
+from purepg import checks, hyperparams, sweeps, task
 from purepg.errors import InvalidInput
 
 NAN, INF = math.nan, math.inf
@@ -65,7 +65,6 @@ def with_network(**fields):
 
 METHODS = {
     "output_scale": with_network(output_scale=NAN),
-    "value": purepg.PolicyGradient(TASK, purepg.ScoreFunction(baseline=baselines.Constant(INF))),
     "rows_per_chunk": purepg.PolicyGradient(TASK, purepg.ScoreFunction(rows_per_chunk=2.5)),  # pyright: ignore
     "horizon": purepg.PolicyGradient(TASK, REINFORCE, purepg.Optimizer(horizon="9")),  # pyright: ignore
     "normalize_observations": purepg.PolicyGradient(

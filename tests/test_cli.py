@@ -180,7 +180,7 @@ BAD = {
     "no games": (["train", "Bandit", "--num-games", "0"], "num_games = 0"),
     "negative steps": (["train", "Bandit", "--max-steps", "-3"], "max_steps = -3"),
     "no seeds": (["train", "Bandit", "--seeds", "0"], "seeds"),
-    "no updates": (["train", "Bandit", "--updates", "0"], "1 update"),
+    "no updates": (["train", "Bandit", "--updates", "0"], "num_updates = 0"),
     "no layer": (["train", "CartPole-v1", "--network.hidden", "0"], "size of at least 1"),
     "one game for loo": (["train", "Bandit", "--num-games", "1"], "num_games >= 2"),
     "discount above one": (["train", "Bandit", "--discount", "1.01"], "discount = 1.01"),

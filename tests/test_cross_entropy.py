@@ -272,7 +272,7 @@ def test_refuses_what_it_cannot_do():
     assert "elite_fraction" in refused(bandit(), elite_fraction=1.5)
     assert "noise_floor" in refused(bandit(), noise_floor=float("inf"))
     assert "[0, 1]" in refused(bandit(), OverSessions(), noise_floor=1.5)
-    assert "num_games >= 6" in refused(bandit(num_games=4), OverParameters(games=2))
+    assert "num_games >= 4" in refused(bandit(num_games=2), OverParameters(games=2))
     for std in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(purepg.environments.InvalidInput, match="initial_std"):
             OverParameters(initial_std=std)
