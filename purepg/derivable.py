@@ -39,10 +39,10 @@ def adam(learning_rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
     standard, epsilon = optax.scale_by_adam(), 1e-8
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        state: Any = standard.update(updates, state)[1]
-        mean = optax.tree.bias_correction(state.mu, 0.9, state.count)
-        square = optax.tree.bias_correction(state.nu, 0.999, state.count)
-        return jax.tree.map(lambda m, v: m / (sqrt(v) + epsilon), mean, square), state
+        moments: Any = standard.update(updates, state)[1]
+        mean = optax.tree.bias_correction(moments.mu, 0.9, moments.count)
+        square = optax.tree.bias_correction(moments.nu, 0.999, moments.count)
+        return jax.tree.map(lambda m, v: m / (sqrt(v) + epsilon), mean, square), moments
 
     scale = optax.GradientTransformation(standard.init, update)
     return optax.chain(scale, optax.scale_by_learning_rate(learning_rate))

@@ -133,6 +133,7 @@ def fitted(method: Any, hyper: Hyperparams) -> Any:
     """
     checks.record(method)
     task = fit(method.task, hyper)
-    if isinstance(method, ChecksNumbers):
-        method.check_numbers(hyper)
+    stricter: object = method
+    if isinstance(stricter, ChecksNumbers):
+        stricter.check_numbers(hyper)
     return method if task == method.task else dataclasses.replace(method, task=task)
