@@ -68,7 +68,7 @@ def check_rows(rows: Rows) -> None:
 def row_scale(task: Task, rows: Rows) -> jax.Array:
     """What every sum over rows is scaled by, `[T, N]`: 1/N for games, 1/(N·T) for segments, 0 in dead rows."""
     num_steps, num_games = rows.live.shape
-    return rows.live / (num_games * (1 if isinstance(task.collect, Games) else num_steps))
+    return rows.live.astype(jnp.float32) / (num_games * (1 if isinstance(task.collect, Games) else num_steps))
 
 
 def observed(task: Task, rows: Rows) -> Any:

@@ -29,6 +29,7 @@ import optax
 from jax.flatten_util import ravel_pytree
 
 from purepg import collection, environments, metrics, returns, rollout
+from purepg.dtypes import in_types_of
 from purepg.elites import elites, fit_table, nothing_to_choose, refit
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
@@ -197,7 +198,7 @@ class CrossEntropy:
             time = jax.random.randint(time_key, game.shape, 0, length[game])
             gradient = jax.grad(loss)(state.params, rows.observation[time, game], rows.action[time, game])
             change, moments = transformation.update(gradient, state.search, state.params)
-            return CrossEntropyState(optax.apply_updates(state.params, change), moments), None
+            return in_types_of(CrossEntropyState(optax.apply_updates(state.params, change), moments), state), None
 
         return jax.lax.scan(step, state, jax.random.split(key, over.steps))[0]
 

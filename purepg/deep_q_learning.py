@@ -22,6 +22,7 @@ import optax
 
 from purepg import collection, environments, metrics, returns, rollout
 from purepg.action_values import ActionValues, Exploration, action_value_network, epsilon_greedy, greedy
+from purepg.dtypes import in_types_of, usual_promotions
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
@@ -129,7 +130,7 @@ class DQN:
 
         def step(state: DQNState, key: jax.Array):
             return jax.lax.cond(
-                ready, lambda state: self._learn(hyper, state, key), lambda state: (state, 0.0), state
+                ready, lambda state: self._learn(hyper, state, key), lambda state: (state, jnp.float32(0)), state
             )
 
         keys = jax.random.split(learn_key, self.steps)
@@ -165,7 +166,7 @@ class DQN:
 
     def _learn(self, hyper: Hyperparams, state: DQNState, key: jax.Array) -> tuple[DQNState, jax.Array]:
         """One gradient step on a batch from the replay: the state and the mean |y − Q|, []."""
-        with jax.numpy_rank_promotion("allow"):  # flashbax relies on it
+        with usual_promotions():
             batch = self._buffer.sample(state.replay, key).experience
         target = self.target(hyper, state.params, state.slow, batch)
 
@@ -180,7 +181,8 @@ class DQN:
         )
         params: Any = optax.apply_updates(state.params, change)
         slow = optax.incremental_update(params, state.slow, self.target_rate)
-        return state._replace(params=params, slow=slow, optimizer=optimizer), error
+        learned = state._replace(params=params, slow=slow, optimizer=optimizer)
+        return in_types_of(learned, state), error.astype(jnp.float32)
 
     def _play(
         self, hyper: Hyperparams, act: Act, running: Running, key: jax.Array

@@ -28,7 +28,8 @@ def elites(score: jax.Array, fraction: float, *, least: int = 1) -> tuple[jax.Ar
     ranked = _ranked(score)
     threshold = jax.lax.top_k(ranked, count)[0][-1]
     above, equal = ranked > threshold, ranked == threshold
-    weight = above + equal * ((count - above.sum()) / equal.sum())
+    places_left = (count - above.sum()).astype(jnp.float32)
+    weight = jnp.where(above, 1.0, jnp.where(equal, places_left / equal.sum().astype(jnp.float32), 0.0))
     return jnp.where(jnp.isnan(score), 0.0, weight), threshold
 
 

@@ -125,10 +125,10 @@ def without_effect(spec: EnvironmentSpec) -> tuple[str, ...]:
     env, defaults, key = environments.resolve(spec), _defaults(spec), jax.random.key(0)
 
     def everything(params, key, state, action):
-        played = env.step_env(key, state, action, params)[:4]
+        played = environments.step(env, key, state, action, params)
         spaces = env.action_space(params), env.observation_space(params)
         bounds = [getattr(space, name, ()) for space in spaces for name in ("n", "low", "high")]
-        return env.reset_env(key, params), played, env.is_truncated(state, params), bounds
+        return environments.reset(env, key, params), played, bounds
 
     try:
         state = jax.eval_shape(env.reset_env, key, defaults)[1]

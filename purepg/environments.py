@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from purepg.dtypes import usual_promotions
 from purepg.errors import InvalidInput
 
 Environment = Any  # a gymnax 1.x Environment
@@ -50,8 +51,17 @@ class Inputs(NamedTuple):
 
 
 def environment(name: str, **arguments: Any) -> EnvironmentSpec:
-    """The spec of an environment; arrays and lists among the arguments become nested tuples, to hash by value."""
-    return EnvironmentSpec(name, tuple(sorted((k, _freeze(v)) for k, v in arguments.items())))
+    """The spec of an environment; arrays and lists among the arguments become nested tuples, to hash by value.
+
+    Raises:
+      InvalidInput: the name is no string, or an argument is NaN or cannot be hashed.
+    """
+    if not isinstance(name, str):
+        raise InvalidInput(
+            f"environment = {type(name).__name__} object: give a name, an id or module:Class, and its constructor's "
+            "arguments beside it"
+        )
+    return EnvironmentSpec(name, tuple(sorted((k, _freeze(k, v)) for k, v in arguments.items())))
 
 
 @functools.cache
@@ -64,12 +74,56 @@ def resolve(spec: EnvironmentSpec) -> Environment:
     make = _factory(spec.name)
     try:
         env = make(**dict(spec.arguments))
-    except (TypeError, ValueError, ImportError) as error:
-        raise InvalidInput(f"environment {spec.name!r} cannot be made: {error}") from error
+    except Exception as error:  # the constructor's own: a wrong argument, a missing extra, a failed download
+        kind = "" if isinstance(error, TypeError | ValueError | ImportError) else f"{type(error).__name__}: "
+        raise InvalidInput(f"environment {spec.name!r} cannot be made: {kind}{error}") from error
     missing = [a for a in ("reset_env", "step_env", "is_truncated", "default_params") if not hasattr(env, a)]
     if missing:
         raise InvalidInput(f"{spec.name!r} is not a gymnax 1.x Environment: it lacks {', '.join(missing)}")
     return env
+
+
+def reset(env: Environment, key: jax.Array, params: Any) -> tuple[jax.Array, Any]:
+    """A fresh game: its observation `[*shape]` and the environment's state."""
+    with usual_promotions():
+        return env.reset_env(key, params)
+
+
+def step(
+    env: Environment, key: jax.Array, state: Any, action: jax.Array, params: Any
+) -> tuple[jax.Array, Any, jax.Array, jax.Array, jax.Array]:
+    """The next observation and state, reward [] float32, terminated [] and truncated [] bool.
+
+    Raises:
+      InvalidInput: reward or terminated is not one number.
+    """
+    with usual_promotions():
+        observation, state, reward, terminated, _ = env.step_env(key, state, action, params)
+        truncated = env.is_truncated(state, params) if _has_limit(env, params) else False
+    one = functools.partial(_one_number, env)
+    return (
+        observation,
+        state,
+        one("reward", reward, jnp.float32),
+        one("terminated", terminated, bool),
+        one("truncated", truncated, bool),
+    )
+
+
+def _has_limit(env: Environment, params: Any) -> bool:
+    """Whether it is cut by itself: gymnax's own check needs a parameter that not every environment has."""
+    from gymnax.environments.environment import Environment as Base
+
+    return hasattr(params, "max_steps_in_episode") or type(env).is_truncated is not Base.is_truncated
+
+
+def _one_number(env: Environment, name: str, value: Any, dtype: Any) -> jax.Array:
+    value = jnp.asarray(value)
+    if value.size != 1:
+        raise InvalidInput(
+            f"{type(env).__name__} gives {name} of shape {value.shape}: a step of one game has one number"
+        )
+    return value.reshape(()).astype(dtype)
 
 
 @functools.cache
@@ -104,7 +158,9 @@ def time_limit(spec: EnvironmentSpec, params: Any = None) -> int:
     with jax.ensure_compile_time_eval():
         params = parameters(spec, params)
     if not hasattr(params, "max_steps_in_episode"):
-        raise InvalidInput(f"{spec.name!r} has no parameter max_steps_in_episode: say max_steps yourself")
+        raise InvalidInput(
+            f"{spec.name!r} has no parameter max_steps_in_episode: give max_steps, the longest game in steps"
+        )
     limit = np.asarray(params.max_steps_in_episode)
     if not ((limit >= 1) & (limit == np.floor(limit)) & np.isfinite(limit)).all():
         raise InvalidInput(f"max_steps_in_episode = {limit}: give a whole number, at least 1")
@@ -114,11 +170,15 @@ def time_limit(spec: EnvironmentSpec, params: Any = None) -> int:
 def inputs(spec: EnvironmentSpec, params: Any = None) -> Inputs:
     """What observations look like. The shape is read off a reset: some environments leave their declared space."""
     env, params = resolve(spec), parameters(spec, params)
-    observation, _ = jax.eval_shape(env.reset_env, jax.random.key(0), params)
+    observation, _ = jax.eval_shape(functools.partial(reset, env), jax.random.key(0), params)
     if not hasattr(observation, "shape"):
         raise InvalidInput(f"{spec.name!r} observes a structure of arrays; only single arrays are supported")
+    if not observation.size:
+        raise InvalidInput(
+            f"{spec.name!r} observes nothing, an array of shape {observation.shape}: let it observe a constant"
+        )
     space = env.observation_space(params)
-    num_categories = int(space.n) if type(space).__name__ == "Discrete" else None
+    num_categories = int(space.n) if _is_a(space, "Discrete") else None
     return Inputs(observation.shape, num_categories)
 
 
@@ -132,8 +192,8 @@ def num_actions(spec: EnvironmentSpec) -> int:
     space = env.action_space(env.default_params)
     if not is_discrete(spec):
         raise InvalidInput(
-            f"{spec.name!r} has actions {space}: a softmax policy needs a finite set (Discrete) of them; "
-            "take a Gaussian policy"
+            f"{spec.name!r} has actions {space}: a softmax policy needs a finite set (Discrete) of them"
+            f"{_instead(space, 'Box', 'a Gaussian policy')}"
         )
     return int(space.n)
 
@@ -149,7 +209,19 @@ class ContinuousActions(NamedTuple):
 def is_discrete(spec: EnvironmentSpec) -> bool:
     """Whether the actions are finite in number."""
     env = resolve(spec)
-    return type(env.action_space(env.default_params)).__name__ == "Discrete"
+    return _is_a(env.action_space(env.default_params), "Discrete")
+
+
+def _is_a(space: Any, kind: str) -> bool:
+    """By the name of its class or of one that this is made from: not every space is of gymnax's own classes."""
+    return any(one.__name__ == kind for one in type(space).__mro__)
+
+
+def _instead(space: Any, kind: str, policy: str) -> str:
+    """What to do with actions that a policy cannot choose."""
+    if _is_a(space, kind):
+        return f"; take {policy}"
+    return "; no policy here chooses such actions, wrap the environment so that they are a Discrete or a Box of reals"
 
 
 @functools.cache
@@ -162,10 +234,10 @@ def continuous_actions(spec: EnvironmentSpec) -> ContinuousActions:
     with jax.ensure_compile_time_eval():  # spaces make their bounds when asked, also inside a caller's jit
         env = resolve(spec)
         space = env.action_space(env.default_params)
-        if type(space).__name__ != "Box":
+        if not _is_a(space, "Box") or not jnp.issubdtype(space.dtype, jnp.floating):
             raise InvalidInput(
-                f"{spec.name!r} has actions {space}: a Gaussian policy needs continuous ones (Box); "
-                "take a softmax policy"
+                f"{spec.name!r} has actions {space}: a Gaussian policy needs continuous ones (a Box of reals)"
+                f"{_instead(space, 'Discrete', 'a softmax policy')}"
             )
         low, high = map(np.asarray, action_bounds(spec))
     return sides(low, high)
@@ -263,9 +335,17 @@ def look_up(what: str, name: str, table: dict[str, Any]) -> Any:
     return table[name]
 
 
-def _freeze(value: Any) -> Any:
+def _freeze(name: str, value: Any) -> Any:
     if isinstance(value, float) and value != value:
-        raise InvalidInput("an argument of an environment is NaN: give a number")
+        raise InvalidInput(f"{name} = {value}: an argument of an environment is NaN, give a number")
     if isinstance(value, np.ndarray | jax.Array | jnp.ndarray):
         value = np.asarray(value).tolist()
-    return tuple(_freeze(v) for v in value) if isinstance(value, list | tuple) else value
+    if isinstance(value, list | tuple):
+        return tuple(_freeze(name, v) for v in value)
+    try:
+        hash(value)
+    except TypeError:
+        raise InvalidInput(
+            f"{name} = {value!r}: arguments of an environment hash by value, give numbers, strings, or lists of them"
+        ) from None
+    return value

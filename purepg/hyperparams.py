@@ -86,9 +86,9 @@ def over_seeds(hyper: Hyperparams, defaults: Any, num_replicates: int) -> Hyperp
     hyper, like = _beside_defaults(hyper, defaults)
 
     def tile(x, like):
-        x = jnp.asarray(x if isinstance(x, jax.Array) else np.asarray(x), jnp.result_type(like))
+        x = np.asarray(x, jnp.result_type(like))
         if x.ndim == jnp.ndim(like):
-            return jnp.broadcast_to(x[None], (num_replicates, *x.shape))
+            return np.broadcast_to(x[None], (num_replicates, *x.shape))
         if x.shape[:1] != (num_replicates,):
             raise InvalidInput(f"a hyper-parameter has {x.shape[0]} values for {num_replicates} replicates")
         return x

@@ -33,6 +33,6 @@ def of_games(rows: Rows) -> Metrics:
     ended = rows.terminated | rows.truncated
     return {
         "return": over(rows.score, ended),
-        "length": over(rows.time + 1.0, ended),
+        "length": over((rows.time + 1).astype(jnp.float32), ended),
         "steps": once(jnp.sum(rows.live)),
     }

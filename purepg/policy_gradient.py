@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from purepg import collection, derivable, metrics, normalization
+from purepg.dtypes import usual_promotions
 from purepg.errors import InvalidInput
 from purepg.estimators.base import Estimator
 from purepg.hyperparams import Hyperparams
@@ -53,7 +54,13 @@ class Optimizer:
             return hyper.learning_rate * falls[self.schedule]
 
         clip = derivable.clip_by_global_norm(hyper.max_gradient_norm)
-        return optax.chain(clip, _OPTIMIZERS[self.name](learning_rate))
+        rule = optax.chain(clip, _OPTIMIZERS[self.name](learning_rate))
+
+        def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+            with usual_promotions():
+                return rule.update(updates, state, params)
+
+        return optax.GradientTransformation(rule.init, update)
 
 
 class PolicyGradientState(NamedTuple):

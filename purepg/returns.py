@@ -118,7 +118,7 @@ def n_step_return(
     num_rows = reward.shape[0]
 
     # Row j is read by row t = j − n + 1 if no episode ends in t … j − 1, and by its own episode where it is cut.
-    ends_before = jnp.cumsum(terminated | cut, axis=0) - (terminated | cut)
+    ends_before = jnp.cumsum(terminated | cut, axis=0) - (terminated | cut).astype(jnp.int32)
     span = jnp.concatenate([jnp.zeros_like(ends_before[: n - 1]), ends_before])[:num_rows]
     reached = (jnp.arange(num_rows) >= n - 1).reshape((-1,) + (1,) * (reward.ndim - 1))
     inside = jnp.broadcast_to(reached, reward.shape) & (ends_before == span) & ~terminated

@@ -15,12 +15,15 @@ the observations is kept.
 Gradients flow through rewards and observations as far as the environment and `act` let them.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from purepg import environments
+from purepg.dtypes import in_types_of
 from purepg.environments import Environment
 
 # Steps between two looks at whether any game still runs: each look costs about as much as a small step.
@@ -159,7 +162,7 @@ def play_segment(
     if value is not None:
         ended = rows.terminated[-1] | rows.truncated[-1]
         last = jnp.where(ended, rows.cut_value[-1], value(running.observation))
-        rows = rows._replace(cut_value=rows.cut_value.at[-1].set(last))
+        rows = rows._replace(cut_value=rows.cut_value.at[-1].set(last.astype(rows.cut_value.dtype)))
     return running, rows
 
 
@@ -187,10 +190,11 @@ def staggered_games(
 
 def fresh_games(env: Environment, params: Any, key: jax.Array, num_games: int) -> Running:
     """Games before their first step, each reset with a key of its own."""
-    observation, state = jax.vmap(env.reset_env, (0, None))(jax.random.split(key, num_games), params)
+    fresh = functools.partial(environments.reset, env)
+    observation, state = jax.vmap(fresh, (0, None))(jax.random.split(key, num_games), params)
     # Python numbers in a fresh state become arrays here; they get the type that a step returns where they are used.
     state = jax.tree.map(jnp.asarray, state)
-    return Running(observation, state, jnp.zeros(num_games, jnp.int32), jnp.zeros(num_games))
+    return Running(observation, state, jnp.zeros(num_games, jnp.int32), jnp.zeros(num_games, jnp.float32))
 
 
 def episode_returns(rows: Rows) -> jax.Array:
@@ -207,9 +211,7 @@ def _stepper(
     """One step of every game: key → the games after it, as they are before any reset, and its row `[N]`."""
 
     def one_game(key, state, action):
-        observation, state, reward, terminated, _ = env.step_env(key, state, action, params)
-        truncated = jnp.asarray(env.is_truncated(state, params), bool)
-        return observation, state, jnp.asarray(reward, jnp.float32), jnp.asarray(terminated, bool), truncated
+        return environments.step(env, key, state, action, params)
 
     def step(running: Running, key: jax.Array) -> tuple[Running, Rows]:
         act_key, step_key = jax.random.split(key)
@@ -257,21 +259,23 @@ def _with_resets(step: Step, env: Environment, params: Any) -> Step:
 def _ready(step: Step, fresh: Running) -> Running:
     """Fresh games in the types that a step returns."""
     like = jax.eval_shape(step, fresh, jax.random.key(0))[0]
-    return jax.tree.map(lambda x, like: x if x.dtype == like.dtype else x.astype(like.dtype), fresh, like)
+    return in_types_of(fresh, like)
 
 
 def _value_where(cut: jax.Array, value: Value, observation: jax.Array) -> jax.Array:
     def read(observation):
         return jnp.where(cut, value(observation), 0.0)
 
-    return jax.lax.cond(cut.any(), read, lambda _: jnp.zeros(cut.shape), observation)
+    def none(observation):
+        return jnp.zeros(cut.shape, jax.eval_shape(read, observation).dtype)
+
+    return jax.lax.cond(cut.any(), read, none, observation)
 
 
 def _where(condition: jax.Array, x: Any, y: Any) -> Any:
     """Game by game, over any structure of arrays `[N, ...]`, in y's types."""
 
     def select(x, y):
-        x = x if x.dtype == y.dtype else x.astype(y.dtype)
         return jnp.where(condition.reshape(condition.shape + (1,) * (y.ndim - 1)), x, y)
 
-    return jax.tree.map(select, x, y)
+    return jax.tree.map(select, in_types_of(x, y), y)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from purepg import metrics, task
+from purepg.dtypes import in_types_of
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
 from purepg.rollout import Act, Running
@@ -64,6 +65,7 @@ def train(
     def one_update(state: TrainState, _):
         key = jax.random.fold_in(state.key, state.iteration)
         learner, numbers = method.update(hyper, state.learner, key)
+        learner = in_types_of(learner, state.learner)
         finite = _all_finite(_learned(learner))
         keep = finite & (state.frozen_at < 0)
         skipped = jnp.where(finite, 0, state.skipped + 1)

@@ -184,10 +184,10 @@ def _carries_gradient(spec: EnvironmentSpec, change: tuple[str, bool] | None = N
 
     def total(actions, key):
         def step(state, action):
-            _, state, reward, _, _ = env.step_env(key, state, action, params)
+            _, state, reward, _, _ = environments.step(env, key, state, action, params)
             return state, reward
 
-        fresh = env.reset_env(key, params)[1]
+        fresh = environments.reset(env, key, params)[1]
         like = jax.eval_shape(step, fresh, actions[0])[0]
         fresh = jax.tree.map(lambda x, like: jnp.asarray(x, like.dtype), fresh, like)
         return jnp.sum(jax.lax.scan(step, fresh, actions)[1])

@@ -137,7 +137,7 @@ class ScoreFunction:
         target = jnp.where(rows.live, self._target(hyper, rows), 0.0)
         step_weight = rows.live.astype(jnp.float32)
         if self.discount_weighting:
-            step_weight = step_weight * jnp.power(jnp.float32(hyper.discount), rows.time)
+            step_weight = step_weight * jnp.power(jnp.float32(hyper.discount), rows.time.astype(jnp.float32))
 
         def scores():
             return _score_products(self.bind(task), params, rows, step_weight, target)

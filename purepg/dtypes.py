@@ -1,0 +1,26 @@
+"""Types of state are fixed where state is made: what an update computes in wider ones is rounded back to them.
+
+Under JAX's 64-bit mode, beside bfloat16 parameters, or in an environment that computes in another type than it resets
+to, a sum takes the wider type of the two; what a scan carries must stay what it was.
+
+Under strict promotion this package's own code names every conversion; other packages' code does not, and runs under
+JAX's usual rules.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+
+
+def in_types_of(tree: Any, like: Any) -> Any:
+    """The arrays of `tree` in the types of those of `like`, a tree of the same structure."""
+    return jax.tree.map(lambda x, like: x if x.dtype == like.dtype else x.astype(like.dtype), tree, like)
+
+
+@contextlib.contextmanager
+def usual_promotions() -> Iterator[None]:
+    """JAX's usual promotions of types and ranks, for code of others that relies on them."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
