@@ -18,6 +18,7 @@ from purepg.rollout import Act, Running
 from purepg.task import Task
 
 PATIENCE = 10  # updates in a row without a finite state, after which a seed is frozen
+MOST_STEPS = 2**32 - 1  # of a budget, which is counted in 32 bits
 
 
 class Method(Protocol):
@@ -39,9 +40,7 @@ class TrainState(NamedTuple):
     iteration: jax.Array  # [] int32, updates tried
     skipped: jax.Array  # [] int32, updates in a row that were not finite
     frozen_at: jax.Array  # [] int32, the update at which the seed was given up; −1 while it learns
-    steps_left: jax.Array | None = (
-        None  # [] uint32, of its budget of environment steps; none where it has none
-    )
+    steps_left: jax.Array | None = None  # [] uint32, of its budget of environment steps, if it has one
 
 
 def init(method: Method, hyper: Hyperparams, key: jax.Array, num_steps: int | None = None) -> TrainState:
@@ -51,7 +50,7 @@ def init(method: Method, hyper: Hyperparams, key: jax.Array, num_steps: int | No
     """
     method = task.fitted(method, hyper)
     init_key, run_key = jax.random.split(key)
-    left = None if num_steps is None else jnp.uint32(whole_number("num_steps", num_steps, 1, 2**32 - 1))
+    left = None if num_steps is None else jnp.uint32(whole_number("num_steps", num_steps, 1, MOST_STEPS))
     learner, zero = method.init(hyper, init_key), jnp.int32(0)
     return TrainState(learner, run_key, zero, zero, jnp.int32(-1), left)
 
@@ -98,12 +97,6 @@ def train(
         return jax.lax.cond(state.steps_left > 0, one_update, lambda state: (state, nothing), state)
 
     return jax.lax.scan(within_budget, state, length=num_updates)
-
-
-def done(state: TrainState, num_updates: int | None) -> Any:
-    """Whether a seed has done all of its updates (none: it has a budget) or used up its budget; of `[S]`, `[S]`."""
-    by_updates = False if num_updates is None else state.iteration >= num_updates
-    return by_updates | (False if state.steps_left is None else state.steps_left == 0)
 
 
 def _left(steps_left: jax.Array | None, numbers: Metrics) -> jax.Array | None:
