@@ -145,17 +145,19 @@ def _exchange(mine: bytes) -> list[bytes]:
 
 
 def _with_all_counts(datasets: Sequence[Any]) -> list[Any]:
-    """A part whose every update has exactly one entry has no counts of its own: here it gets them."""
-    counts = {
-        str(name): dataset[name] for dataset in datasets for name in dataset if str(name).endswith("_count")
-    }
+    """A part whose every update has exactly one entry has no counts of its own: here it gets them, if another has.
+
+    Parts of different lengths, as a budget of steps makes them, all get them: what one lacks in the end counts 0.
+    """
+    dims = "seed", "iteration"
+    names = {str(name) for dataset in datasets for name in dataset if dataset[name].dims == dims}
+    counts = {name for name in names if name.endswith("_count")}
+    if len({dataset.sizes["iteration"] for dataset in datasets}) > 1:
+        counts |= {f"{name}_count" for name in names - counts}
 
     def completed(dataset):
-        missing = {name: counts[name] for name in counts if name not in dataset}
-        ones = {
-            name: (like.dims, np.ones_like(dataset[name.removesuffix("_count")]))
-            for name, like in missing.items()
-        }
-        return dataset.assign(ones)
+        missing = [name for name in counts if name not in dataset]
+        likes = {name: dataset[name.removesuffix("_count")] for name in missing}
+        return dataset.assign({name: (dims, np.ones_like(like)) for name, like in likes.items()})
 
     return [completed(dataset) for dataset in datasets]
