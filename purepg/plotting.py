@@ -36,7 +36,8 @@ def learning_curves(
     Where no episode ended, a seed keeps its last value; before its first one it is not counted. A seed whose value is
     NaN has failed, and the mean with it, until it has a value again. Against steps, each
     seed's curve is read at the same numbers of steps, up to the median of what the seeds played; those that played
-    fewer keep their last value (where good policies play longer, stopping at the fewest would hide them all).
+    fewer keep their last value (where good policies play longer, stopping at the fewest would hide them all). Against
+    updates, a seed that has used up its budget of steps is no longer counted.
 
     Args:
       datasets: name → `Result.dataset`.
@@ -55,7 +56,10 @@ def learning_curves(
         begun = np.maximum.accumulate(count > 0, axis=1)
         curves = learning_curve.carried(curves, count)
         if against == "steps":
-            x, curves, begun = _over_steps(_steps(dataset), curves, begun)
+            x, curves, begun = _over_steps(scores.steps_so_far(dataset), curves, begun)
+        else:
+            made = x <= scores.num_updates(dataset)[:, None]
+            curves, begun = np.where(made, curves, np.nan), begun & made
         mean = statistics.mean_interval(curves, present=begun)
         if every_seed:
             axes.plot(x, curves.T, color=drawing.color(i), linewidth=0.4, alpha=0.3, zorder=1)
@@ -83,7 +87,7 @@ def share_solved(
     _check_choice("against", against, ("steps", "seconds"))
     figure, axes = drawing.new_figure()
     for i, (name, dataset) in enumerate(_given(datasets)):
-        x = _steps(dataset) if against == "steps" else _seconds(dataset)
+        x = scores.steps_so_far(dataset) if against == "steps" else _seconds(dataset)
         since = scores.solved_since(dataset, x, threshold)
         grid = np.unique(np.concatenate([[0.0, x.max()], since[np.isfinite(since)]]))
         share = (since[:, None] <= grid).mean(axis=0)
@@ -246,11 +250,6 @@ def _over_steps(
     at = np.stack([np.searchsorted(own, grid, side="right") - 1 for own in steps])
     curves, begun = (np.take_along_axis(x, np.maximum(at, 0), axis=1) for x in (curves, begun))
     return grid, np.where(at < 0, np.nan, curves), begun & (at >= 0)
-
-
-def _steps(dataset: "xarray.Dataset") -> np.ndarray:
-    """Environment steps so far, [S, U]."""
-    return np.cumsum(_variable(dataset, "steps", "dataset"), axis=1)
 
 
 def _seconds(dataset: "xarray.Dataset") -> np.ndarray:

@@ -64,15 +64,16 @@ def run(
     method: Method,
     hyper: Hyperparams | None = None,
     seeds: int | Sequence[int] | np.ndarray = 64,
-    num_updates: int = 100,
+    num_updates: int | None = None,
     *,
+    num_steps: int | None = None,
     directory: str | os.PathLike | None = None,
     **options: Any,
 ) -> Result:
     """`purepg.run` over all processes: the same call in each, and in each the whole result.
 
     Args:
-      method, hyper, seeds, num_updates: as for `purepg.run`.
+      method, hyper, seeds, num_updates, num_steps: as for `purepg.run`.
       directory: a new folder, which process 0 writes when all is done; there are no checkpoints before.
       options: `evaluation_games`, `evaluate_every`, `placement` and `report` of `purepg.run`.
 
@@ -81,6 +82,7 @@ def run(
     """
     me, count = jax.process_index(), jax.process_count()
     hyper = Hyperparams() if hyper is None else hyper
+    num_updates, num_steps = runner.length(num_updates, num_steps)
     numbers = seed_axis.numbered(seeds)
     method = fitted(method, hyper)
     if len(numbers) < count:
@@ -90,7 +92,9 @@ def run(
     share = slice(len(numbers) * me // count, len(numbers) * (me + 1) // count)
     defaults = environments.parameters(method.task.env, None)
     mine = hyperparams.some(hyper, defaults, share)
-    part = _together(lambda: runner.run(method, mine, numbers[share], num_updates, **options))
+    part = _together(
+        lambda: runner.run(method, mine, numbers[share], num_updates, num_steps=num_steps, **options)
+    )
     whole = _gathered(part, hyper, num_updates)
     if directory is not None:
         _together(lambda: whole.save(directory) if me == 0 else None)
@@ -110,17 +114,19 @@ def _together(action: Callable[[], Any]) -> Any:
     return result
 
 
-def _gathered(part: Result, hyper: Hyperparams, num_updates: int) -> Result:
+def _gathered(part: Result, hyper: Hyperparams, num_updates: int | None) -> Result:
     """The result of all seeds from every process's part."""
     import xarray
 
     state = saved_state.as_numbers(part.state)
     parts = [pickle.loads(sent) for sent in _exchange(pickle.dumps((state, part.dataset)))]
-    if any(dataset.sizes["iteration"] < num_updates for _, dataset in parts):
+    if not all(runner.is_done(state, num_updates) for state, _ in parts):
         raise KeyboardInterrupt  # one of them was interrupted
     states, datasets = zip(*parts, strict=True)
+    datasets = _with_all_counts(datasets)  # with a budget of steps each as long as its longest seed
+    none = {str(name): 0 for name in datasets[0] if str(name).endswith("_count")}
     dataset: Any = xarray.concat(
-        _with_all_counts(datasets), "seed", data_vars="all", join="exact", combine_attrs="override"
+        datasets, "seed", data_vars="all", join="outer", combine_attrs="override", fill_value=none
     )
     for clock in ("compile_seconds", "run_seconds"):
         dataset.attrs[clock] = max(one.attrs[clock] for one in datasets)
@@ -139,17 +145,19 @@ def _exchange(mine: bytes) -> list[bytes]:
 
 
 def _with_all_counts(datasets: Sequence[Any]) -> list[Any]:
-    """A part whose every update has exactly one entry has no counts of its own: here it gets them."""
-    counts = {
-        str(name): dataset[name] for dataset in datasets for name in dataset if str(name).endswith("_count")
-    }
+    """A part whose every update has exactly one entry has no counts of its own: here it gets them, if another has.
+
+    Parts of different lengths, as a budget of steps makes them, all get them: what one lacks in the end counts 0.
+    """
+    dims = "seed", "iteration"
+    names = {str(name) for dataset in datasets for name in dataset if dataset[name].dims == dims}
+    counts = {name for name in names if name.endswith("_count")}
+    if len({dataset.sizes["iteration"] for dataset in datasets}) > 1:
+        counts |= {f"{name}_count" for name in names - counts}
 
     def completed(dataset):
-        missing = {name: counts[name] for name in counts if name not in dataset}
-        ones = {
-            name: (like.dims, np.ones_like(dataset[name.removesuffix("_count")]))
-            for name, like in missing.items()
-        }
-        return dataset.assign(ones)
+        missing = [name for name in counts if name not in dataset]
+        likes = {name: dataset[name.removesuffix("_count")] for name in missing}
+        return dataset.assign({name: (dims, np.ones_like(like)) for name, like in likes.items()})
 
     return [completed(dataset) for dataset in datasets]

@@ -44,6 +44,7 @@ class Line(NamedTuple):
     summary: Summary
     solved: Share | None  # `scores.solved`, where the environment has a number that counts as solved
     steps: float  # environment steps of a seed, mean
+    overshoot: scores.Overshoot | None  # beyond the budget of steps, if there is one
     seconds: float  # of training, its share where it ran together with others
 
 
@@ -91,6 +92,7 @@ def report(datasets: Datasets, score: str = "greedy") -> Report:
             statistics.summarize(values[name], frozen_at=dataset["frozen_at"].values),
             None if threshold is None else statistics.share_solved(scores.solved(dataset, threshold), 1.0),
             float(dataset["steps"].sum("iteration").mean()),
+            scores.overshoot(dataset),
             float(dataset.attrs["run_seconds"]),
         )
         for name, dataset in datasets.items()
@@ -107,6 +109,7 @@ def unequal_steps(given: Report) -> str:
     return (
         f"not the same experience: a seed of {most} played {steps[most]:,.0f} environment steps, "
         f"one of {least} {steps[least]:,.0f}; what is compared is the end of each"
+        + ("; --steps N gives all the same budget" if given.lines[most].overshoot is None else "")
     )
 
 
@@ -117,6 +120,7 @@ def write_tables(given: Report, folder: pathlib.Path) -> None:
         | _flat(line.summary._asdict())
         | ({} if line.solved is None else _flat({"solved": line.solved}))
         | {"steps": line.steps, "seconds": line.seconds}
+        | ({} if line.overshoot is None else _flat({"overshoot": line.overshoot}))
         for name, line in given.lines.items()
     ]
     _write_csv(rows, folder / "summary.csv")
@@ -155,7 +159,7 @@ def signal_to_noise(folders: Sequence[str | os.PathLike]) -> "Figure":
         hyper = hyperparams.over_seeds(result.hyper, defaults, len(result.seeds))
         hyper = jax.tree.map(lambda x: x[0], hyper)
         key = seeds.keys(result.seeds[:1])[0]
-        length = result.dataset.sizes["iteration"]
+        length = int(scores.num_updates(result.dataset)[0])
         own, snr = diagnostics.signal_to_noise_over_training(result.method, hyper, key, length)
         if ratios and not np.array_equal(own, at):
             raise InvalidInput("runs of different lengths: draw the signal-to-noise ratio of each alone")

@@ -33,6 +33,7 @@ _UNITS = {
     "skipped": ("update left out because it was not finite", "1"),
     "evaluation_return": ("mean undiscounted return over fresh games after training", "reward"),
     "greedy_return": ("mean undiscounted return over fresh greedy games", "reward"),
+    "updates": ("updates made within the budget of environment steps", "1"),
     "frozen_at": ("update at which the seed was given up, -1 for never", "iteration"),
 }
 
@@ -84,6 +85,7 @@ class Result:
             int(attrs["evaluation_games"]),  # a file gives numpy's numbers back
             str(attrs["placement"]),
             int(attrs["evaluate_every"]),
+            int(attrs["num_steps"]) if "num_steps" in attrs else None,
         )
         return run_folder.write(directory, plan, self.dataset, self.state)
 
@@ -130,6 +132,9 @@ def from_plan(
     extra = {"frozen_at": np.asarray(state.frozen_at)}
     if evaluation_return is not None:
         extra["evaluation_return"] = evaluation_return
+    if plan.num_steps is not None:
+        extra["updates"] = np.asarray(state.iteration)
+        attrs = attrs | {"num_steps": plan.num_steps}
     dataset = to_dataset(metrics, plan.seeds, extra)
     dataset.attrs |= {
         "compile_seconds": 0.0,

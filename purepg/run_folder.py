@@ -50,10 +50,18 @@ class Plan(NamedTuple):
     method: Method
     hyper: Hyperparams  # scalars, or arrays [R] with a number a replicate
     seeds: np.ndarray  # [R] int
-    num_updates: int
+    num_updates: int | None  # at most; none: as many as the budget of steps lasts
     evaluation_games: int
     placement: str
     evaluate_every: int = 0  # updates between two evaluations during training; 0 for none
+    num_steps: int | None = None  # each seed's budget of environment steps; none: its updates alone end a run
+
+    @property
+    def expected_updates(self) -> int:
+        """How many a run makes, as far as that is known before: at least, where a budget alone ends it."""
+        if self.num_updates is not None or self.num_steps is None:
+            return self.num_updates or 0
+        return -(-self.num_steps // self.method.task.steps_an_update[1])
 
 
 _NUMBERS = ("num_updates", "evaluation_games", "placement", "evaluate_every")
@@ -204,7 +212,9 @@ def template(plan: Plan) -> Any:
     defaults = environments.parameters(plan.method.task.env, None)
     hyper = hyperparams.over_seeds(plan.hyper, defaults, len(plan.seeds))
     keys = seed_axis.keys(plan.seeds)
-    return jax.eval_shape(jax.vmap(lambda hyper, key: init(plan.method, hyper, key)), hyper, keys)
+    return jax.eval_shape(
+        jax.vmap(lambda hyper, key: init(plan.method, hyper, key, plan.num_steps)), hyper, keys
+    )
 
 
 def _read_config(folder: pathlib.Path) -> dict[str, Any]:
@@ -248,14 +258,16 @@ def _encoded(plan: Plan) -> dict[str, Any]:
         "hyper": hyperparams.encode(plan.hyper, plan.method.task.env),
         "seeds": np.asarray(plan.seeds).tolist(),
     }
-    config |= {name: getattr(plan, name) for name in _NUMBERS}
+    config |= {name: getattr(plan, name) for name in (*_NUMBERS, "num_steps")}
     return config | {"checksum": _checksum(config)}
 
 
 def _decoded(config: dict[str, Any]) -> Plan:
     method = configuration.decode(config["method"])
     hyper = hyperparams.decode(config["hyper"], method.task.env)
-    return Plan(method, hyper, np.asarray(config["seeds"]), *(config[name] for name in _NUMBERS))
+    numbers = (config[name] for name in _NUMBERS)
+    # A run that was begun before there were budgets has none.
+    return Plan(method, hyper, np.asarray(config["seeds"]), *numbers, num_steps=config.get("num_steps"))
 
 
 def _checksum(config: dict[str, Any]) -> str:

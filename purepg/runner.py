@@ -24,7 +24,7 @@ from purepg.results import Result
 from purepg.run_folder import Plan
 from purepg.seeds import Placed
 from purepg.task import fitted
-from purepg.training import Method, TrainState, init, train
+from purepg.training import MOST_STEPS, Method, TrainState, init, train
 
 # Numbers that no update of a run folds into its key.
 _EVALUATION_STREAM = 2**31  # the games that end a run; those among the updates have the next one
@@ -35,7 +35,7 @@ class Progress(NamedTuple):
     """How far a run is, all seeds together."""
 
     iteration: int  # updates done
-    num_updates: int
+    num_updates: int  # of the whole run; with a budget of steps, as many as it will last at the pace so far
     mean_return: float  # over the games that ended in the last update, of all seeds; NaN where none did
     steps_per_second: float  # environment steps trained on, compilation apart
     seconds_left: float
@@ -45,8 +45,9 @@ def run(
     method: Method,
     hyper: Hyperparams | None = None,
     seeds: int | Sequence[int] | np.ndarray = 64,
-    num_updates: int = 100,
+    num_updates: int | None = None,
     *,
+    num_steps: int | None = None,
     evaluation_games: int = 100,
     evaluate_every: int = 0,
     placement: str = "auto",
@@ -61,9 +62,12 @@ def run(
       hyper: numbers, the same for every seed, or arrays `[R]` with one for each entry of `seeds`; defaults if none.
       seeds: how many (numbered from 0), or their numbers. A seed's result depends on its number alone. Where `hyper`
         has arrays, a seed may be there several times.
-      num_updates: updates of each seed.
+      num_updates: updates of each seed, at most; none: 100, or with `num_steps` as many as that lasts.
+      num_steps: a budget of environment steps: each seed stops after the first update in which its own reach it.
+        What it played beyond is at most an update; later values of its metrics are NaN with count 0.
       evaluation_games: games of an evaluation of each seed; 0 for none.
-      evaluate_every: updates between two evaluations during training, a divisor of `num_updates`; 0: only at the end.
+      evaluate_every: updates between two evaluations during training, a divisor of `num_updates`, if given; 0: only at
+        the end.
         They are the metric "greedy_return", draw from keys of their own and leave the training as it is.
       placement: where the seed axis goes; by default what suits the backend.
       directory: a new folder to save the run in, with checkpoints from which `purepg.resume` goes on; none: the run is
@@ -84,17 +88,39 @@ def run(
     defaults = environments.parameters(method.task.env, None)
     if repeated and not hyperparams.varies(hyper, defaults):
         raise InvalidInput(f"seeds = {numbers.tolist()}: give each once")
-    num_updates = whole_number("num_updates", num_updates, 1)
+    num_updates, num_steps = length(num_updates, num_steps)
     evaluation_games = whole_number("evaluation_games", evaluation_games, 0)
     evaluate_every = whole_number("evaluate_every", evaluate_every, 0)
-    if evaluate_every and (num_updates % evaluate_every or not evaluation_games):
+    if evaluate_every and ((num_updates or 0) % evaluate_every or not evaluation_games):
         raise InvalidInput(
-            f"evaluate_every = {evaluate_every} with {num_updates} updates and {evaluation_games} evaluation games: "
+            f"evaluate_every = {evaluate_every} with num_updates = {num_updates} and {evaluation_games} games: "
             "give a divisor of the updates and at least 1 game"
         )
-    plan = Plan(method, hyper, numbers, num_updates, evaluation_games, placement, evaluate_every)
+    plan = Plan(method, hyper, numbers, num_updates, evaluation_games, placement, evaluate_every, num_steps)
     folder = None if directory is None else run_folder.create(directory, plan)
     return _carry_out(plan, folder, checkpoint_seconds, report)
+
+
+def length(num_updates: int | None, num_steps: int | None) -> tuple[int | None, int | None]:
+    """The most updates and the budget of environment steps of a run, as `run` takes them.
+
+    Raises:
+      InvalidInput: one is no whole number of at least 1, or the budget larger than 2^32 − 1.
+    """
+    if num_steps is not None:
+        num_steps = whole_number("num_steps", num_steps, 1, MOST_STEPS)
+    elif num_updates is None:
+        num_updates = 100
+    if num_updates is not None:
+        num_updates = whole_number("num_updates", num_updates, 1)
+    return num_updates, num_steps
+
+
+def is_done(state: TrainState, num_updates: int | None) -> bool:
+    """Whether each of the seeds `[S]` has made all of its updates or used up its budget of steps."""
+    updates = np.asarray(state.iteration)
+    done = np.zeros(len(updates), bool) if num_updates is None else updates >= num_updates
+    return bool((done if state.steps_left is None else done | (np.asarray(state.steps_left) == 0)).all())
 
 
 def resume(
@@ -169,7 +195,7 @@ class _Run:
         self.plan = plan
         self.compile_seconds = 0.0
         defaults = environments.parameters(plan.method.task.env, None)
-        start = self._place(lambda hyper, key: init(plan.method, hyper, key))
+        start = self._place(lambda hyper, key: init(plan.method, hyper, key, plan.num_steps))
         self.placed = start
         hyper = hyperparams.over_seeds(plan.hyper, defaults, len(plan.seeds))
         self.hyper = start.pad(hyper)  # [padded, ...]
@@ -191,34 +217,35 @@ class _Run:
     ) -> bool:
         """The updates that are left; whether they were all done."""
         plan, before = self.plan, self._reached
-        per_chunk = _chunk_size(plan.num_updates, plan.evaluate_every or 1)
+        per_chunk = _chunk_size(plan.expected_updates, plan.evaluate_every or 1, plan.num_updates is not None)
         chunk = self._place(_training(plan, per_chunk))
         step = self._compile(chunk, self.hyper, before.state)
         jax.block_until_ready(before.state)
         started = time.perf_counter()
         saved = -math.inf  # the first chunk is kept at once
         try:
-            while self._reached.iteration < plan.num_updates:
+            while not is_done(self._reached.state, plan.num_updates):
                 state, metrics = step(self.hyper, self._reached.state)
                 metrics = self.placed.unpad(jax.device_get(metrics))
+                iteration = int(np.max(state.iteration))
+                made = (
+                    iteration - self._reached.iteration
+                )  # fewer than a chunk's where all budgets were used up in it
+                metrics = jax.tree.map(lambda x, made=made: x[:, :made], metrics)
                 now = time.perf_counter()
-                self._reached = Reached(
-                    state,
-                    [*self._reached.metrics, metrics],
-                    self._reached.iteration + per_chunk,
-                    before.seconds + now - started,
-                )
+                pieces = [*self._reached.metrics, metrics]
+                self._reached = Reached(state, pieces, iteration, before.seconds + now - started)
                 if checkpoints and now - saved >= checkpoint_seconds:
                     checkpoints.save(self.reached)
                     if saved == -math.inf:
                         checkpoints.wait(self.reached)  # before anybody is told of it
                     saved = now
                 if report is not None:
-                    report(_progress(self._reached, before, plan.num_updates))
+                    report(_progress(self._reached, before, plan))
         except KeyboardInterrupt:
             if not self._reached.iteration:
                 raise
-        return self._reached.iteration == plan.num_updates
+        return is_done(self._reached.state, plan.num_updates)
 
     def result(self, *, evaluate: bool) -> Result:
         reached = self.reached
@@ -251,12 +278,14 @@ def _training(plan: Plan, num_updates: int) -> Callable:
     if not plan.evaluate_every:
         return lambda hyper, state: train(plan.method, hyper, state, num_updates)
 
-    def stretch(hyper: Hyperparams, state: TrainState) -> tuple[TrainState, Metrics]:
-        state, numbers = train(plan.method, hyper, state, plan.evaluate_every)
+    def stretch(hyper: Hyperparams, before: TrainState) -> tuple[TrainState, Metrics]:
+        state, numbers = train(plan.method, hyper, before, plan.evaluate_every)
         key = jax.random.fold_in(jax.random.fold_in(state.key, _EVALUATION_STREAM + 1), state.iteration)
         params = plan.method.params(state.learner)
         played = evaluate(plan.method, hyper, params, key, plan.evaluation_games)
-        at_the_end = jnp.arange(plan.evaluate_every) == plan.evaluate_every - 1
+        # No update of a seed that has used up its budget before is that of an evaluation.
+        last = before.iteration + plan.evaluate_every == state.iteration
+        at_the_end = (jnp.arange(plan.evaluate_every) == plan.evaluate_every - 1) & last
         value = Average(jnp.where(at_the_end, played.returns.mean(), 0.0), at_the_end.astype(jnp.float32))
         return state, numbers | {"greedy_return": value}
 
@@ -278,18 +307,26 @@ def _evaluation(method: Method, num_games: int, deterministic: bool, *stream: in
     return play
 
 
-def _chunk_size(num_updates: int, multiple_of: int) -> int:
-    """Updates between two looks at the clock: a divisor, so that one program serves all; about 20 looks a run."""
+def _chunk_size(num_updates: int, multiple_of: int, divisor: bool = True) -> int:
+    """Updates between two looks at the clock: about 20 looks a run; a divisor, so that one program serves all.
+
+    Where seeds stop by themselves, it need be none.
+    """
     most = max(multiple_of, min(num_updates // 20, 50))
     sizes = range(most - most % multiple_of, 0, -multiple_of)
-    return next(size for size in sizes if num_updates % size == 0)
+    return next(size for size in sizes if num_updates % size == 0 or not divisor)
 
 
-def _progress(reached: Reached, before: Reached, num_updates: int) -> Progress:
+def _progress(reached: Reached, before: Reached, plan: Plan) -> Progress:
     newest = reached.metrics[len(before.metrics) :]
     done, seconds = reached.iteration - before.iteration, reached.seconds - before.seconds
     total, count = (float(x[:, -1].sum()) for x in newest[-1]["return"])
     steps = sum(float(m["steps"].sum.sum()) for m in newest)
+    num_updates = plan.expected_updates
+    if plan.num_steps is not None:  # the slowest seed has made all the updates
+        spent = plan.num_steps - int(np.max(reached.state.steps_left))
+        lasts = -(-reached.iteration * plan.num_steps // spent)
+        num_updates = min(lasts, plan.num_updates or lasts)
     return Progress(
         reached.iteration,
         num_updates,

@@ -1,5 +1,7 @@
 """One number for each seed of a run's dataset: what statistics and comparisons take. Larger is better.
 
+Every seed is measured over its own updates: where it has used up a budget of steps, nothing after that counts.
+
 greedy   mean return of the fresh greedy games after training
 final    mean return of the training games that ended in the last tenth of the updates
 best     highest mean training return over a tenth of the updates
@@ -12,7 +14,8 @@ tenth of the updates, first reached that number (at the latest at the end of tra
 collapsed has not.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -53,14 +56,14 @@ def score(dataset: "xarray.Dataset", kind: str = "greedy", threshold: float | No
         return final(dataset)
     if kind == "speed":
         return -steps_until_solved(dataset, threshold)
-    curve, count = dataset["return"].values, counts(dataset)
     if kind == "best":
-        return learning_curve.best(curve, max(1, curve.shape[1] // 10), count)
-    return learning_curve.area_under_curve(curve, np.cumsum(dataset["steps"].values, axis=1), count)
+        return _of_each(dataset, lambda curve, count: learning_curve.best(curve, _tenth(len(curve)), count))
+    steps = steps_so_far(dataset)
+    return _of_each(dataset, lambda curve, count, n: learning_curve.area_under_curve(curve, n, count), steps)
 
 
 def mean_of_games(dataset: "xarray.Dataset", last: int) -> np.ndarray:
-    """Mean return of the training games that ended in the `last` updates, [S], each game with the same weight.
+    """Mean return of the training games that ended in a seed's `last` updates, [S], each game with the same weight.
 
     NaN where none did, or one's return was NaN.
 
@@ -70,14 +73,42 @@ def mean_of_games(dataset: "xarray.Dataset", last: int) -> np.ndarray:
     updates = dataset["return"].shape[1]
     if not 1 <= last <= updates:
         raise InvalidInput(f"last = {last}: give 1 to {updates}, the number of updates in the curve")
-    return _mean_since(dataset, np.array([updates - last]))
+    return _mean_since(dataset, num_updates(dataset) - last)
 
 
 def final(dataset: "xarray.Dataset") -> np.ndarray:
-    """`mean_of_games` of the last tenth of the updates, [S]; where no game ended then, of the newest with one."""
-    there, updates = counts(dataset) > 0, dataset["return"].shape[1]
-    newest = np.where(there, np.arange(updates), 0).max(axis=1)
-    return _mean_since(dataset, np.minimum(newest, updates - max(1, updates // 10)))
+    """`mean_of_games` of the last tenth of a seed's updates, [S]; where no game ended then, of the newest with one."""
+    there, made = counts(dataset) > 0, num_updates(dataset)
+    newest = np.where(there, np.arange(there.shape[1]), 0).max(axis=1)
+    return _mean_since(dataset, np.minimum(newest, made - _tenth(made)))
+
+
+def num_updates(dataset: "xarray.Dataset") -> np.ndarray:
+    """How many updates each seed made, [S]: all, or those until its budget of steps was used up."""
+    if "updates" in dataset:
+        return dataset["updates"].values
+    return np.full(dataset.sizes["seed"], dataset.sizes["iteration"])
+
+
+def steps_so_far(dataset: "xarray.Dataset") -> np.ndarray:
+    """Environment steps of each seed up to the end of each update, [S, U]."""
+    return np.nancumsum(dataset["steps"].values, axis=1, dtype=np.float64)
+
+
+class Overshoot(NamedTuple):
+    """What seeds played beyond their budget of environment steps, up to an update each."""
+
+    mean: float  # steps
+    most: float  # steps
+    short: int  # seeds whose updates ended before the budget was used up; negative in the mean
+
+
+def overshoot(dataset: "xarray.Dataset") -> Overshoot | None:
+    """What the seeds played beyond their budget, if they have one."""
+    if "num_steps" not in dataset.attrs:
+        return None
+    beyond = steps_so_far(dataset)[:, -1] - float(dataset.attrs["num_steps"])
+    return Overshoot(float(beyond.mean()), float(beyond.max()), int((beyond < 0).sum()))
 
 
 def counts(dataset: "xarray.Dataset", metric: str = "return") -> np.ndarray:
@@ -106,7 +137,7 @@ def steps_until_solved(dataset: "xarray.Dataset", threshold: float | None = None
     Raises:
       InvalidInput: no threshold, and the environment has none of its own.
     """
-    return solved_since(dataset, np.cumsum(dataset["steps"].values, axis=1), threshold)
+    return solved_since(dataset, steps_so_far(dataset), threshold)
 
 
 def solved_since(dataset: "xarray.Dataset", x: np.ndarray, threshold: float | None = None) -> np.ndarray:
@@ -116,10 +147,12 @@ def solved_since(dataset: "xarray.Dataset", x: np.ndarray, threshold: float | No
       InvalidInput: no threshold, and the environment has none of its own.
     """
     threshold = solved_at(_environment(dataset), threshold)
-    curve = dataset["return"].values
-    window = max(1, curve.shape[1] // 10)
-    reached = learning_curve.steps_to_threshold(curve, x, threshold, counts(dataset), window=window)
-    return np.where(solved(dataset, threshold), np.minimum(reached, x[..., -1]), np.inf)
+
+    def since(curve: np.ndarray, count: np.ndarray, x: np.ndarray) -> Any:
+        window = _tenth(len(curve))
+        return min(learning_curve.steps_to_threshold(curve, x, threshold, count, window=window), x[-1])
+
+    return np.where(solved(dataset, threshold), _of_each(dataset, since, x), np.inf)
 
 
 def solved_at(environment: str, threshold: float | None = None) -> float:
@@ -141,6 +174,20 @@ def _mean_since(dataset: "xarray.Dataset", first: np.ndarray) -> np.ndarray:
     count = np.where(np.arange(returns.shape[1]) >= first[:, None], count, 0.0)
     total, number = np.where(count > 0, returns * count, 0.0).sum(axis=1), count.sum(axis=1)
     return np.divide(total, number, out=np.full(len(total), np.nan), where=number > 0)
+
+
+def _of_each(dataset: "xarray.Dataset", number: Callable[..., Any], *along: np.ndarray) -> np.ndarray:
+    """The number, [S], of each seed's returns and counts, and what else there is `along` its updates, [U] or [S, U]."""
+    curves = dataset["return"].values, counts(dataset), *along
+    rows = zip(*(np.broadcast_to(x, curves[0].shape) for x in curves), strict=True)
+    return np.array(
+        [number(*(x[:n] for x in row)) for row, n in zip(rows, num_updates(dataset), strict=True)]
+    )
+
+
+def _tenth(updates: Any) -> Any:
+    """A tenth of so many updates, at least one."""
+    return np.maximum(1, updates // 10)
 
 
 def _environment(dataset: "xarray.Dataset") -> str:

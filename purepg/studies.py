@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from purepg import env_params, environments, files, folder_lock, hyperparams, run_folder
+from purepg import env_params, environments, files, folder_lock, hyperparams, run_folder, runner, scores
 from purepg import seeds as seed_axis
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.results import Result
 from purepg.runner import Progress
 from purepg.study_runs import Config as Config
-from purepg.study_runs import StudyRuns, Where
+from purepg.study_runs import Shared, StudyRuns, Where
 from purepg.task import fitted
 from purepg.training import Method
 
@@ -68,14 +68,15 @@ class Study:
 
 
 def compare(
-    recipes: Mapping[str, tuple[Method, Hyperparams, int]],
+    recipes: Mapping[str, tuple[Method, Hyperparams, int | None]],
     seeds: int | Sequence[int] = 64,
     **options: Any,
 ) -> Study:
     """Trains methods with numbers and lengths of their own on the same seeds.
 
     Args:
-      recipes: name → (method, numbers, updates), as `purepg.defaults.recipe` makes them.
+      recipes: name → (method, numbers, updates), as `purepg.defaults.recipe` makes them. With `num_steps` the updates
+        are the most that are made, none: as many as the budget lasts (`purepg.sweeps.as_long_as` fits schedules to it).
       seeds: how many (numbered from 0), or their numbers.
       **options: as of `study`: directory, report, evaluation_games, …
     """
@@ -86,6 +87,7 @@ def study(
     configs: Sequence[Config],
     seeds: int | Sequence[int] = 64,
     *,
+    num_steps: int | None = None,
     evaluation_games: int = 100,
     evaluate_every: int = 0,
     placement: str = "auto",
@@ -98,6 +100,7 @@ def study(
     Args:
       configs: what to train, each by a name of its own.
       seeds: how many (numbered from 0), or their numbers.
+      num_steps: a budget of environment steps of each replicate, as of `purepg.run`.
       evaluation_games: games of a greedy evaluation of each replicate; 0 for none.
       evaluate_every: updates between two evaluations during training; 0: only at the end.
       placement: where the replicates' axis goes.
@@ -106,7 +109,8 @@ def study(
       report: called between chunks of updates, with the progress of the whole study.
 
     Raises:
-      InvalidInput: names are not unique, the folder is something else, or its runs are not all among those asked for.
+      InvalidInput: names are not unique, one has neither updates nor a budget, the folder is something else, or its
+        runs are not all among those asked for.
       KeyboardInterrupt: after Ctrl-C. With a folder, the same call goes on where it was.
     """
     names = [config.name for config in configs]
@@ -117,12 +121,17 @@ def study(
         raise InvalidInput(f"seeds = {numbers}: give each once")
     for config in configs:
         fitted(config.method, config.hyper)
+        if config.num_updates is None and num_steps is None:
+            raise InvalidInput(f"{config.name!r} has no number of updates: give one, or num_steps to all")
+        num_steps = runner.length(config.num_updates, num_steps)[1]
         if hyperparams.varies(config.hyper, environments.parameters(config.method.task.env, None)):
             raise InvalidInput(
                 f"{config.name!r} has arrays among its numbers: make each a configuration, or sweep"
             )
     folder = None if directory is None else _open(files.path(directory))
-    parts = StudyRuns(folder, placement, checkpoint_seconds, (evaluation_games, evaluate_every))
+    parts = StudyRuns(
+        folder, placement, checkpoint_seconds, Shared(evaluation_games, evaluate_every, num_steps)
+    )
     wanted = {(c.name, s): parts.key(c, s) for c in configs for s in numbers}
     with folder_lock.hold(folder) if folder else contextlib.nullcontext():
         parts.carry_out(configs, numbers, wanted, report)
@@ -153,7 +162,10 @@ def _assemble(
     """All replicates in one dataset, each at its configuration and seed."""
     import xarray
 
-    length = max(config.num_updates for config in configs)
+    made = {
+        name: scores.num_updates(parts[where.part].dataset)[where.index] for name, where in places.items()
+    }
+    length = max(made.values())
     shape = (len(configs), len(seeds))
     names = sorted({str(name) for part in parts for name in part.dataset.data_vars})
     arrays: dict[str, np.ndarray] = {}
@@ -179,7 +191,10 @@ def _assemble(
     dims = ("config", "seed", "iteration")
     variables: dict[str, Any] = {k: (dims[: x.ndim], x, attrs[k]) for k, x in arrays.items()}
     variables |= {k: (("config",), x, {"units": "s"}) for k, x in seconds.items()}
-    variables["num_updates"] = (("config",), [config.num_updates for config in configs])
+    variables["num_updates"] = (
+        ("config",),
+        [max(made[config.name, seed] for seed in seeds) for config in configs],
+    )
     coordinates: dict[str, Any] = {
         "config": [config.name for config in configs],
         "seed": list(seeds),
@@ -194,7 +209,8 @@ def _assemble(
     dataset = xarray.Dataset(variables, coordinates)
     labels = [env_params.label(config.method.task.env, config.hyper.env) for config in configs]
     dataset.attrs |= {"environment": env_params.shared_label(labels)}
-    dataset.attrs |= {"evaluation_games": parts[0].dataset.attrs["evaluation_games"]}
+    shared = ("evaluation_games", "num_steps")
+    dataset.attrs |= {name: x for name, x in parts[0].dataset.attrs.items() if name in shared}
     return dataset
 
 

@@ -1,7 +1,7 @@
 """The runs of a study: what a replicate is, which are there, and one run for all that are missing and go together.
 
-A replicate is its method, its numbers, its length, its evaluations and its seed. Those that share all but numbers and
-seed lie along the replicates' axis of one run.
+A replicate is its method, its numbers, its length (updates, budget of steps), its evaluations and its seed. Those that
+share all but numbers and seed lie along the replicates' axis of one run.
 """
 
 import dataclasses
@@ -30,7 +30,7 @@ class Config(NamedTuple):
     name: str
     method: Method
     hyper: Hyperparams  # scalars
-    num_updates: int
+    num_updates: int | None  # at most; none: as many as a study's budget of steps lasts
     settings: tuple[tuple[str, Any], ...] = ()  # what distinguishes it, as coordinates of the result
 
 
@@ -41,6 +41,14 @@ class Where(NamedTuple):
     index: int
 
 
+class Shared(NamedTuple):
+    """What all replicates of a study have."""
+
+    evaluation_games: int
+    evaluate_every: int
+    num_steps: int | None  # the budget of environment steps of each
+
+
 class StudyRuns:
     """The runs of a study: those that are there, and those that are still to be made."""
 
@@ -49,10 +57,10 @@ class StudyRuns:
         folder: pathlib.Path | None,
         placement: str,
         checkpoint_seconds: float,
-        evaluations: tuple[int, int],
+        shared: Shared,
     ):
         self.folder, self.placement, self.checkpoint_seconds = folder, placement, checkpoint_seconds
-        self.evaluations = evaluations  # games, every so many updates
+        self.shared = shared
         self.results: list[Result] = []
         self.places: dict[Any, Where] = {}
 
@@ -62,7 +70,7 @@ class StudyRuns:
         return (
             *_played(config.method, config.hyper, 1)[0],
             config.num_updates,
-            self.evaluations,
+            self.shared,
             hyper[0],
             seed,
         )
@@ -78,13 +86,13 @@ class StudyRuns:
         there = sorted(self.folder.glob("parts/[0-9]*")) if self.folder else []
         plans = [(path, run_folder.read_plan(path)) for path in there]
         for path, plan in plans:
-            _check_asked_for(plan, path, configs, wanted, self.evaluations)
+            _check_asked_for(plan, path, configs, wanted, self.shared)
         clock = _Clock(report)
         for path, plan in plans:
             if not run_folder.is_finished(path):
                 clock.expect(plan)
         known = {key for _, plan in plans for key in _keys(plan)}
-        missing = list(_missing(configs, seeds, wanted, known, self.placement, self.evaluations))
+        missing = list(_missing(configs, seeds, wanted, known, self.placement, self.shared))
         for plan in missing:
             clock.expect(plan)
             if self.folder:
@@ -99,6 +107,7 @@ class StudyRuns:
                     plan.hyper,
                     plan.seeds,
                     plan.num_updates,
+                    num_steps=plan.num_steps,
                     evaluation_games=plan.evaluation_games,
                     evaluate_every=plan.evaluate_every,
                     placement=plan.placement,
@@ -109,7 +118,7 @@ class StudyRuns:
             )
 
     def _add(self, plan: Plan, result: Result) -> None:
-        if result.dataset.sizes["iteration"] < plan.num_updates:
+        if not runner.is_done(result.state, plan.num_updates):
             raise KeyboardInterrupt
         places = {key: Where(len(self.results), i) for i, key in enumerate(_keys(plan))}
         self.places = places | self.places  # what was there first stays
@@ -121,7 +130,7 @@ def _check_asked_for(
     path: pathlib.Path,
     configs: Sequence[Config],
     wanted: dict[tuple[str, int], Any],
-    evaluations: tuple[int, int],
+    shared: Shared,
 ) -> None:
     """Refuses what would leave out a run that is there, and says in what it differs.
 
@@ -136,10 +145,10 @@ def _check_asked_for(
     others = [config.method.task.env for config in configs if config.method.task.env != spec]
     if others:
         what = f"is of {_named(spec)}, this one is of {_named(others[0])}: give it a folder of its own"
-    elif evaluations != (plan.evaluation_games, plan.evaluate_every):
+    elif shared != (saved := _shared(plan)):
+        names = " and ".join(f"{name} = {value}" for name, value in saved._asdict().items())
         what = (
-            f"has evaluation_games = {plan.evaluation_games} and evaluate_every = {plan.evaluate_every}, here they are "
-            f"{evaluations[0]} and {evaluations[1]}: give the same, or another folder"
+            f"has {names}, here they are {' and '.join(map(str, shared))}: give the same, or another folder"
         )
     else:
         what = _difference(plan, left_out, configs) + ": ask for that too, or give another folder"
@@ -157,8 +166,9 @@ def _difference(plan: Plan, left_out: set, configs: Sequence[Config]) -> str:
         )
         apart = [_apart(configuration.paths(saved), configuration.paths(one)) for one in given]
         return f"has a method with {min(apart, key=len)[0]}, which none of those here has"
-    if lengths := sorted({numbers[row] for row in rows if row in numbers} - {plan.num_updates}):
-        return f"has runs of {plan.num_updates} updates, here they have {lengths[0]}"
+    if lengths := {numbers[row] for row in rows if row in numbers} - {plan.num_updates}:
+        saved, given = (n or "any number of" for n in (plan.num_updates, min(lengths, key=lambda n: n or 0)))
+        return f"has runs of {saved} updates, here they have {given}"
     if not numbers.keys() >= set(rows):
         return (
             f"has numbers that none of those here has: {hyperparams.encode(plan.hyper, plan.method.task.env)}"
@@ -183,7 +193,7 @@ def _missing(
     wanted: dict[tuple[str, int], Any],
     known: set,
     placement: str,
-    evaluations: tuple[int, int],
+    shared: Shared,
 ) -> Iterator[Plan]:
     """Runs for the replicates that are not there: one for all that share method and length."""
     groups: dict[Any, dict[Any, tuple[Config, int]]] = {}
@@ -197,7 +207,8 @@ def _missing(
         pairs = list(replicates.values())
         hyper = jax.tree.map(_column, *(config.hyper for config, _ in pairs))
         numbers = np.array([seed for _, seed in pairs])
-        yield Plan(method, hyper, numbers, num_updates, evaluations[0], placement, evaluations[1])
+        games, every, num_steps = shared
+        yield Plan(method, hyper, numbers, num_updates, games, placement, every, num_steps)
 
 
 def _column(*numbers: Any) -> Any:
@@ -223,8 +234,12 @@ def _keys(plan: Plan) -> list[Any]:
     """What each replicate of a run is."""
     rows = _rows(plan.method, plan.hyper, len(plan.seeds))
     played = _played(plan.method, plan.hyper, len(plan.seeds))
-    fixed = plan.num_updates, (plan.evaluation_games, plan.evaluate_every)
+    fixed = plan.num_updates, _shared(plan)
     return [(*game, *fixed, row, int(seed)) for game, row, seed in zip(played, rows, plan.seeds, strict=True)]
+
+
+def _shared(plan: Plan) -> Shared:
+    return Shared(plan.evaluation_games, plan.evaluate_every, plan.num_steps)
 
 
 def _played(method: Method, hyper: Hyperparams, num_replicates: int) -> list[tuple[Method, int | None]]:
@@ -247,18 +262,21 @@ class _Clock:
         self.seconds = 0.0
 
     def expect(self, plan: Plan) -> None:
-        self.total += plan.num_updates * len(plan.seeds)
+        self.total += plan.expected_updates * len(plan.seeds)
 
     def of(self, plan: Plan) -> Callable[[Progress], None] | None:
         """What a run of the study reports to."""
         if self.report is None:
             return None
-        tell, before = self.report, self.done
+        tell, before, others = self.report, self.done, self.total - plan.expected_updates * len(plan.seeds)
 
         def report(progress: Progress) -> None:
+            self.total = others + progress.num_updates * len(
+                plan.seeds
+            )  # what a budget lasts for is seen while it does
             left = self.total - before - progress.iteration * len(plan.seeds)
             if progress.iteration == progress.num_updates:
-                self.done = before + plan.num_updates * len(plan.seeds)
+                self.done = before + progress.num_updates * len(plan.seeds)
             rate = progress.seconds_left / max(progress.num_updates - progress.iteration, 1) / len(plan.seeds)
             in_all = progress._replace(
                 iteration=self.total - left,

@@ -9,12 +9,14 @@ Reference: Bergstra and Bengio, Random search for hyper-parameter optimization (
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+import math
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from purepg import checks, env_params, environments, hyperparams
+from purepg import checks, env_params, environments, hyperparams, runner
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.studies import Config, Study, study
@@ -48,8 +50,9 @@ def sweep(
     hyper: Hyperparams | None = None,
     over: Mapping[str, Values] | None = None,
     seeds: int | Sequence[int] = 64,
-    num_updates: int = 100,
+    num_updates: int | None = None,
     *,
+    num_steps: int | None = None,
     draws: int | None = None,
     draw_seed: int = 0,
     **options: Any,
@@ -61,7 +64,8 @@ def sweep(
       hyper: the numbers that stay.
       over: field → its values; with `draws` a value is drawn from them, or from a `Range`.
       seeds: how many (numbered from 0), or their numbers.
-      num_updates: updates of each replicate.
+      num_updates: updates of each replicate, at most; none: 100, or with `num_steps` as many as that lasts.
+      num_steps: a budget of environment steps of each replicate, as of `purepg.run`.
       draws: how many combinations are drawn at random; none: all of them.
       draw_seed: of the drawing.
       **options: as of `purepg.studies.study`: directory, report, evaluation_games, …
@@ -70,18 +74,16 @@ def sweep(
       InvalidInput: there is no such field, or a range is given without `draws`.
     """
     hyper = Hyperparams() if hyper is None else hyper
-    return study(
-        configurations(method, hyper, over or {}, num_updates, draws=draws, draw_seed=draw_seed),
-        seeds,
-        **options,
-    )
+    num_updates, num_steps = runner.length(num_updates, num_steps)
+    configs = configurations(method, hyper, over or {}, num_updates, draws=draws, draw_seed=draw_seed)
+    return study(configs, seeds, num_steps=num_steps, **options)
 
 
 def configurations(
     method: Method,
     hyper: Hyperparams,
     over: Mapping[str, Values],
-    num_updates: int,
+    num_updates: int | None,
     *,
     draws: int | None = None,
     draw_seed: int = 0,
@@ -145,6 +147,32 @@ def changed(method: Any, hyper: Hyperparams, field: str, value: Any) -> tuple[An
         close = environments.closest(field, known)
         raise InvalidInput(f"no field {field!r} to sweep{close}; there are {', '.join(known)}")
     return _replaced(method, field.split("."), value), hyper
+
+
+def as_long_as(
+    num_steps: int, method: Any, num_updates: int, given: Callable[[str], bool] = lambda _: False
+) -> Any:
+    """The method with its schedules, made for so many updates, as long as a budget of environment steps can last.
+
+    That is exact in segments. Of whole games a step is the shortest: there a schedule lasts for more updates than will
+    be made, and hardly falls; with a number of updates of your own, beside the budget, it does.
+
+    Args:
+      num_steps: the budget of each seed.
+      method: a preset's; its learning rate and its exploration may have a horizon.
+      num_updates: how many the horizons are made for.
+      given: whether a field stays as it is.
+
+    Raises:
+      InvalidInput: `num_steps` is no budget.
+    """
+    runner.length(None, num_steps)
+    longest = math.ceil(num_steps / method.task.steps_an_update[0])
+    for field in _static(method):
+        if field.endswith(("optimizer.horizon", "exploration.horizon")) and not given(field):
+            horizon = operator.attrgetter(field)(method)  # 0: there is no schedule
+            method = _replaced(method, field.split("."), math.ceil(horizon * longest / num_updates))
+    return method
 
 
 def _defaults(method: Method) -> Any:

@@ -75,6 +75,14 @@ class Task:
         """The longest game in steps, by the environment's default parameters where `collect` does not say it."""
         return self.collect.max_steps or environments.time_limit(self.env)
 
+    @property
+    def steps_an_update(self) -> tuple[int, int]:
+        """The fewest and the most environment steps that an update plays."""
+        collect = self.collect
+        whole = isinstance(collect, Games)
+        fewest, most = (1, self.max_steps) if whole else (collect.num_steps, collect.num_steps)
+        return fewest * collect.num_games, most * collect.num_games
+
     def bind_policy(self, *, with_value: bool = False) -> BoundPolicy:
         """The policy's functions for this environment; `with_value` gives its network one more output, V."""
         policy = self.policy.bind(self.env, with_value=with_value)

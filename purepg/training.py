@@ -12,12 +12,14 @@ import jax.numpy as jnp
 
 from purepg import metrics, task
 from purepg.dtypes import in_types_of
+from purepg.errors import InvalidInput, whole_number
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
 from purepg.rollout import Act, Running
 from purepg.task import Task
 
 PATIENCE = 10  # updates in a row without a finite state, after which a seed is frozen
+MOST_STEPS = 2**32 - 1  # of a budget, which is counted in 32 bits
 
 
 class Method(Protocol):
@@ -39,13 +41,19 @@ class TrainState(NamedTuple):
     iteration: jax.Array  # [] int32, updates tried
     skipped: jax.Array  # [] int32, updates in a row that were not finite
     frozen_at: jax.Array  # [] int32, the update at which the seed was given up; −1 while it learns
+    steps_left: jax.Array | None = None  # [] uint32, of its budget of environment steps, if it has one
 
 
-def init(method: Method, hyper: Hyperparams, key: jax.Array) -> TrainState:
-    """A fresh run of `method` from a typed key. Pure, one seed; map it over keys for more."""
+def init(method: Method, hyper: Hyperparams, key: jax.Array, num_steps: int | None = None) -> TrainState:
+    """A fresh run of `method` from a typed key. Pure, one seed; map it over keys for more.
+
+    With `num_steps`, from 1 to 2^32 − 1, it has a budget of so many environment steps, which `train` keeps to.
+    """
     method = task.fitted(method, hyper)
     init_key, run_key = jax.random.split(key)
-    return TrainState(method.init(hyper, init_key), run_key, jnp.int32(0), jnp.int32(0), jnp.int32(-1))
+    left = None if num_steps is None else jnp.uint32(whole_number("num_steps", num_steps, 1, MOST_STEPS))
+    learner, zero = method.init(hyper, init_key), jnp.int32(0)
+    return TrainState(learner, run_key, zero, zero, jnp.int32(-1), left)
 
 
 def train(
@@ -59,10 +67,14 @@ def train(
     that reaches an observation shows in the parameters. A skipped update has not taken place for its games either: the
     next one plays them on from before the NaN with other noise. Where that does not help, the games themselves are
     broken, and the seed is frozen rather than trained on what is left.
+
+    With a budget of environment steps the update that reaches it is the last one: whatever is run after it leaves the
+    state as it is, to the bit, and its metrics are sums over nothing. (Mapped side by side every seed still computes
+    what the longest does.)
     """
     method = task.fitted(method, hyper)
 
-    def one_update(state: TrainState, _):
+    def one_update(state: TrainState):
         key = jax.random.fold_in(state.key, state.iteration)
         learner, numbers = method.update(hyper, state.learner, key)
         learner = in_types_of(learner, state.learner)
@@ -70,16 +82,32 @@ def train(
         keep = finite & (state.frozen_at < 0)
         skipped = jnp.where(finite, 0, state.skipped + 1)
         give_up = (skipped >= PATIENCE) & (state.frozen_at < 0)
-        state = TrainState(
+        after = TrainState(
             learner=jax.tree.map(lambda new, old: jnp.where(keep, new, old), learner, state.learner),
             key=state.key,
             iteration=state.iteration + 1,
             skipped=skipped,
             frozen_at=jnp.where(give_up, state.iteration, state.frozen_at),
+            steps_left=_left(state.steps_left, numbers),
         )
-        return state, numbers | {"skipped": metrics.once(~keep)}
+        return after, numbers | {"skipped": metrics.once(~keep)}
 
-    return jax.lax.scan(one_update, state, length=num_updates)
+    def within_budget(state: TrainState, _):
+        if state.steps_left is None:
+            return one_update(state)
+        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(one_update, state)[1])
+        return jax.lax.cond(state.steps_left > 0, one_update, lambda state: (state, nothing), state)
+
+    return jax.lax.scan(within_budget, state, length=num_updates)
+
+
+def _left(steps_left: jax.Array | None, numbers: Metrics) -> jax.Array | None:
+    """What an update with these metrics leaves of a budget."""
+    if steps_left is None:
+        return None
+    if "steps" not in numbers:
+        raise InvalidInput(f"a budget of steps needs the metric 'steps', the method has {', '.join(numbers)}")
+    return steps_left - jnp.minimum(steps_left, numbers["steps"].sum.astype(steps_left.dtype))
 
 
 def _learned(learner: Any) -> list[Any]:

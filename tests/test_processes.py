@@ -36,9 +36,13 @@ if __name__ == "__main__":
 """
 
 
-def test_two_processes_give_the_result_of_one_to_the_bit(tmp_path):
+BY_STEPS = JOB.replace("Segments(4, 4, 12)", "Games(4, 50)").replace("num_updates=4", "num_steps=300")
+
+
+@pytest.mark.parametrize("job", [JOB, BY_STEPS], ids=["updates", "budget of steps"])
+def test_two_processes_give_the_result_of_one_to_the_bit(job, tmp_path):
     script, out = tmp_path / "job.py", tmp_path / "run"
-    script.write_text(JOB)
+    script.write_text(job)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -58,7 +62,7 @@ def test_two_processes_give_the_result_of_one_to_the_bit(tmp_path):
     assert "num_updates = 0" in lines[0][3]
 
     names: dict = {"__name__": "job"}
-    exec(JOB, names)
+    exec(job, names)
     alone, together = purepg.run(**names["job"]()), purepg.load(out)
     for name in alone.dataset:
         np.testing.assert_array_equal(together.dataset[name], alone.dataset[name])

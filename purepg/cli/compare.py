@@ -18,7 +18,11 @@ class Flags(study.Flags):
     set: tuple[str, ...] = ()
     """Fields that differ from the defaults in all of them, as field=value: discount=0.9, task.collect.num_games=32."""
     updates: int | None = None
-    """Updates of each seed; none: each method's own number."""
+    """Updates of each seed, with --steps at most; none: each method's own number, or what --steps allows."""
+    steps: int | None = None
+    """Budget of environment steps of each seed: it stops after the first update in which its own reach it. Without
+    --updates there are as many as that lasts, and schedules are as long; in whole games, whose length nobody knows
+    before, they hardly fall."""
     env_arguments: tuple[str, ...] = ()
     """Arguments of the environment's constructor, as name=value."""
     env_params: tuple[str, ...] = ()
@@ -42,5 +46,10 @@ def main(arguments: list[str]) -> None:
         method, hyper, num_updates = defaults.recipe(spec, name, num_updates=parsed.updates)
         for field, value in changes.items():
             method, hyper = sweeps.changed(method, hyper, field, value)
+        if parsed.steps is not None and parsed.updates is None:
+            method, num_updates = (
+                sweeps.as_long_as(parsed.steps, method, num_updates, changes.__contains__),
+                None,
+            )
         configs.append(Config(name, method, hyper, num_updates))
     study.carry_out(configs, parsed, spec.name, "compare")

@@ -33,7 +33,11 @@ class Job:
     first_seed: int = 0
     """Number of the first seed; a seed's result depends on its number alone."""
     updates: int = 100
-    """Updates of each seed."""
+    """Updates of each seed; with --steps the most, if given."""
+    steps: int | None = None
+    """Budget of environment steps of each seed: it stops after the first update in which its own reach it. Without
+    --updates there are as many as that lasts, and schedules are as long; in whole games, whose length nobody knows
+    before, they hardly fall."""
     evaluation_games: int = 100
     """Fresh games of the final greedy evaluation of each seed; 0 for none."""
     evaluate_every: int = 0
@@ -58,7 +62,7 @@ def parse_job(arguments: list[str], command: str, job: type[Job] = Job) -> tuple
     recipe = defaults.recipe(spec, names.estimator, names.collect, names.updates)
     method = _with_parts(recipe.method, names)
     records = {("hyper",): recipe.hyper, **_records(method)}
-    flags = {path: _flags(record) for path, record in records.items()}
+    flags = {path: _flags(record, path, job) for path, record in records.items()}
     fields = [
         (_field(path), Annotated[type(default), tyro.conf.arg(name=_prefix(path))], default)
         for path, default in flags.items()
@@ -76,6 +80,11 @@ def parse_job(arguments: list[str], command: str, job: type[Job] = Job) -> tuple
     refuse_without_effect(spec, changes)
     for name, value in changes.items():
         method, hyper = sweeps.changed(method, hyper, name, value)
+    words = given(arguments)
+    if parsed.steps is not None and "--updates" not in words:
+        fixed = lambda field: flag_of(field, job) in words  # noqa: E731
+        method = sweeps.as_long_as(parsed.steps, method, recipe.num_updates, fixed)
+        parsed = dataclasses.replace(parsed, updates=None)
     return parsed, method, hyper
 
 
@@ -134,24 +143,35 @@ def _prefix(path: _Path) -> str:
     return ".".join(names).replace("policy.network", "network")
 
 
-def _flags(record: Any) -> Any:
-    """The same record without flags for the records in it and the environment; none if there is nothing left."""
+def _flags(record: Any, path: _Path, job: type[Job]) -> Any:
+    """The same record without flags for the records in it and the environment; none if there is nothing left.
+
+    A field whose flag would be one of the job's own has a longer one.
+    """
     without = [f.name for f in dataclasses.fields(record) if f.name == "env"] + list(_nested(record))
     if len(without) == len(dataclasses.fields(record)):
         return None
-    hidden = [
-        (name, Annotated[Any, tyro.conf.Suppress], dataclasses.field(default=getattr(record, name)))
-        for name in without
-    ]
-    made = dataclasses.make_dataclass(type(record).__name__, hidden, bases=(type(record),), frozen=True)
+    kinds: dict[str, Any] = dict.fromkeys(without, Annotated[Any, tyro.conf.Suppress])
+    for field in dataclasses.fields(record):
+        if field.name not in without and _is_taken(path, field.name, job):
+            longer = tyro.conf.arg(name=flag_of(field.name, job).removeprefix("--"))
+            kinds[field.name] = Annotated[field.type, longer]
+    fields = [(name, kind, dataclasses.field(default=getattr(record, name))) for name, kind in kinds.items()]
+    made = dataclasses.make_dataclass(type(record).__name__, fields, bases=(type(record),), frozen=True)
     made.__doc__ = type(record).__doc__
     return made(**vars(record))
 
 
-def flag_of(field: str) -> str:
+def flag_of(field: str, job: type[Job] = Job) -> str:
     """The flag of a field of the method or of its numbers, named as in a sweep."""
     *path, name = field.split(".")
-    return "--" + ".".join(filter(None, (_prefix(tuple(path)), name))).replace("_", "-")
+    prefix = "method" if _is_taken(tuple(path), name, job) else _prefix(tuple(path))
+    return "--" + ".".join(filter(None, (prefix, name))).replace("_", "-")
+
+
+def _is_taken(path: _Path, name: str, job: type[Job]) -> bool:
+    """Whether the field's flag would be one of the job's own."""
+    return not _prefix(path) and name in (field.name for field in dataclasses.fields(job))
 
 
 def _peek(arguments: list[str], job: type[Job]) -> Job:

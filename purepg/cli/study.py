@@ -47,6 +47,7 @@ def carry_out(configs: list[Any], parsed: Any, env_name: str, command: str) -> N
             study = studies.study(
                 configs,
                 range(parsed.first_seed, parsed.first_seed + parsed.seeds),
+                num_steps=parsed.steps,
                 evaluation_games=parsed.evaluation_games,
                 evaluate_every=parsed.evaluate_every,
                 placement=parsed.placement,

@@ -1,6 +1,7 @@
 """`purepg sweep`: one method with many values of its numbers."""
 
 import dataclasses
+import math
 
 from purepg.cli import machine, study
 from purepg.cli.flags import given, pairs, refuse_without_effect, several
@@ -30,6 +31,12 @@ def main(arguments: list[str]) -> None:
         method, hyper, over, parsed.updates, draws=parsed.draws, draw_seed=parsed.draw_seed
     )
     fixed = [*given(arguments), *(f"env.{name}" for name in pairs(parsed.env_params))]
-    if both := [name for name in over if name in fixed or flag_of(name) in fixed]:
+    if both := [name for name in over if name in fixed or flag_of(name, Sweep) in fixed]:
         raise InvalidInput(f"{', '.join(both)} is swept and given a value of its own: give one of them")
+    if parsed.updates is None:  # what is swept may change how many updates the budget lasts for
+        made_for = math.ceil(parsed.steps / method.task.steps_an_update[0])
+        stay = lambda field: field in over or flag_of(field, Sweep) in fixed  # noqa: E731
+        configs = [
+            c._replace(method=sweeps.as_long_as(parsed.steps, c.method, made_for, stay)) for c in configs
+        ]
     study.carry_out(configs, parsed, method.task.env.name, "sweep")

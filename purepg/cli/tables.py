@@ -11,8 +11,10 @@ def result(result: Any, title: str, total_seconds: float) -> None:
     dataset = result.dataset
     name = str(dataset.attrs["environment"])
     print(f"{title} on {name}: mean return of each seed")
-    last = max(1, dataset.sizes["iteration"] // 10)  # the last segment alone may hold no game's end
-    tables = {f"training, last {last} update{'s' * (last > 1)}": scores.final(dataset)}
+    made = scores.num_updates(dataset)
+    last = max(1, int(made.max()) // 10)  # the last segment alone may hold no game's end
+    which = f"{last} update{'s' * (last > 1)}" if (made == made[0]).all() else "tenth of a seed's updates"
+    tables = {f"training, last {which}": scores.final(dataset)}
     if "evaluation_return" in dataset:
         tables[f"greedy, {dataset.attrs['evaluation_games']} fresh games"] = dataset[
             "evaluation_return"
@@ -23,10 +25,15 @@ def result(result: Any, title: str, total_seconds: float) -> None:
         solved, by = scores.solved(dataset, threshold), list(tables)[-1]
         print(f"solved (≥ {threshold:g}, {by}): {solved.sum()} of {len(solved)} seeds, {solved.mean():.1%}")
     frozen = int((dataset["frozen_at"].values >= 0).sum())
-    skipped = int(dataset["skipped"].values.sum())
+    skipped = int(dataset["skipped"].sum())
     if skipped:
         print(f"{skipped} updates were not finite and left out; {frozen} seeds given up after 10 in a row")
-    steps = float(dataset["steps"].values.sum())
+    if (over := scores.overshoot(dataset)) is not None:
+        print(
+            f"budget of {dataset.attrs['num_steps']:,} environment steps a seed: {made.min()} to {made.max()} updates, "
+            + _overshoot(over)
+        )
+    steps = float(scores.steps_so_far(dataset)[:, -1].sum())
     seconds = dataset.attrs["run_seconds"]
     print(
         f"{total_seconds:.1f} s in all: {dataset.attrs['compile_seconds']:.1f} s compiling, {seconds:.1f} s training "
@@ -92,7 +99,8 @@ def _configurations(report: Any, label: str) -> Any:
     table = Table("configuration", title=f"{report.environment}: {label}, one number a seed")
     solved = any(line.solved for line in report.lines.values())
     titles = ["seeds", "mean [95 %]", "middle half [95 %]", "median", "90 % of new runs"]
-    titles += ["solved"] * solved + ["diverged", "steps a seed", "seconds"]
+    budget = any(line.overshoot for line in report.lines.values())
+    titles += ["solved"] * solved + ["diverged", "steps a seed", *["overshoot"] * budget, "seconds"]
     for title in titles:
         table.add_column(title, justify="right")
     for name, line in report.lines.items():
@@ -105,9 +113,18 @@ def _configurations(report: Any, label: str) -> Any:
             _with_interval(None, *s.tolerance),
         ]
         cells += [f"{line.solved.share:.0%}"] if line.solved else []
-        cells += [str(s.num_diverged), f"{line.steps:,.0f}", f"{line.seconds:.1f}"]
+        cells += [str(s.num_diverged), f"{line.steps:,.0f}"]
+        cells += [_overshoot(line.overshoot)] * budget + [f"{line.seconds:.1f}"]
         table.add_row(name, *cells)
     return table
+
+
+def _overshoot(over: Any) -> str:
+    """What seeds played beyond their budget."""
+    if over is None:
+        return ""
+    short = f"; {over.short} seeds stopped short of it" if over.short else ""
+    return f"{over.mean:,.0f} beyond on average, {over.most:,.0f} at most{short}"
 
 
 _MANY = 15  # pairs; of more, those with the best are shown

@@ -31,6 +31,7 @@ def main(arguments: list[str]) -> None:
             hyper,
             range(parsed.first_seed, last),
             parsed.updates,
+            num_steps=parsed.steps,
             evaluation_games=parsed.evaluation_games,
             evaluate_every=parsed.evaluate_every,
             placement=parsed.placement,
@@ -41,9 +42,12 @@ def main(arguments: list[str]) -> None:
     tell_where(target, result, parsed.updates)
 
 
-def tell_where(folder: Any, result: Any, num_updates: int) -> None:
-    done = result.dataset.sizes["iteration"]
-    if done == num_updates:
+def tell_where(folder: Any, result: Any, num_updates: int | None) -> None:
+    from purepg.runner import is_done
+
+    if is_done(result.state, num_updates):
         print(f"Saved to {folder}")
     else:
-        print(f"Interrupted after {done} of {num_updates} updates: `purepg resume {folder}` goes on")
+        done = result.dataset.sizes["iteration"]
+        of = "" if num_updates is None else f" of {num_updates}"
+        print(f"Interrupted after {done}{of} updates: `purepg resume {folder}` goes on")
