@@ -166,7 +166,7 @@ class CrossEntropy:
         numbers = metrics.of_games(rows) | {"elite_threshold": metrics.once(threshold)}
         if self._has_closed_form:
             options = {"smoothing": self.smoothing, "noise_floor": self.noise_floor}
-            weight = rows.live * weight[None, :]
+            weight = jnp.where(rows.live, weight[None, :], 0.0)
             table = fit_table(state.params["table"], rows.observation, rows.action, weight, **options)
             fitted = CrossEntropyState({"table": table}, ())
         else:
@@ -185,7 +185,8 @@ class CrossEntropy:
         """A few optimiser steps up the elites' log-likelihood, on rows drawn from theirs."""
         policy, transformation = self.task.bind_policy(), _transformation(over, hyper)
         length = rows.live.sum(axis=0)  # [N]; live rows come first
-        odds = weight * length / (weight * length).sum()  # [N]
+        share = weight * length.astype(jnp.float32)
+        odds = share / share.sum()  # [N]
 
         def loss(params, observation, action):
             distribution = policy.distribution(params, observation)
@@ -198,7 +199,9 @@ class CrossEntropy:
             time = jax.random.randint(time_key, game.shape, 0, length[game])
             gradient = jax.grad(loss)(state.params, rows.observation[time, game], rows.action[time, game])
             change, moments = transformation.update(gradient, state.search, state.params)
-            return in_types_of(CrossEntropyState(optax.apply_updates(state.params, change), moments), state), None
+            return in_types_of(
+                CrossEntropyState(optax.apply_updates(state.params, change), moments), state
+            ), None
 
         return jax.lax.scan(step, state, jax.random.split(key, over.steps))[0]
 

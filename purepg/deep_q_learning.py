@@ -130,7 +130,10 @@ class DQN:
 
         def step(state: DQNState, key: jax.Array):
             return jax.lax.cond(
-                ready, lambda state: self._learn(hyper, state, key), lambda state: (state, jnp.float32(0)), state
+                ready,
+                lambda state: self._learn(hyper, state, key),
+                lambda state: (state, jnp.float32(0)),
+                state,
             )
 
         keys = jax.random.split(learn_key, self.steps)

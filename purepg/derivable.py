@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from purepg.dtypes import usual_promotions
+
 
 def sqrt(x: jax.Array) -> jax.Array:
     """√x of x ≥ 0, with derivative 0 at 0."""
@@ -39,9 +41,10 @@ def adam(learning_rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
     standard, epsilon = optax.scale_by_adam(), 1e-8
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        moments: Any = standard.update(updates, state)[1]
-        mean = optax.tree.bias_correction(moments.mu, 0.9, moments.count)
-        square = optax.tree.bias_correction(moments.nu, 0.999, moments.count)
+        with usual_promotions():
+            moments: Any = standard.update(updates, state)[1]
+            mean = optax.tree.bias_correction(moments.mu, 0.9, moments.count)
+            square = optax.tree.bias_correction(moments.nu, 0.999, moments.count)
         return jax.tree.map(lambda m, v: m / (sqrt(v) + epsilon), mean, square), moments
 
     scale = optax.GradientTransformation(standard.init, update)

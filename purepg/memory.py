@@ -63,7 +63,11 @@ def check_evaluation(task: Task, num_games: int, num_seeds: int, at_a_time: int)
     running = num_games * (2 * 4 * observation + _ROW)  # games between two steps, before and after
     _refuse(
         f"{num_games:,} games of each of {num_seeds:,} seeds",
-        {"games": at_a_time * running, "steps": at_a_time * num_games * task.max_steps, "returns": num_seeds * num_games * 8},
+        {
+            "games": at_a_time * running,
+            "steps": at_a_time * num_games * task.max_steps,
+            "returns": num_seeds * num_games * 8,
+        },
     )
 
 
@@ -78,8 +82,8 @@ def explained() -> Iterator[None]:
     except MemoryError as error:
         raise _ran_out(error) from error
     except (jax.errors.JaxRuntimeError, OverflowError, ValueError) as error:
-        words = ("RESOURCE_EXHAUSTED", "out of memory", "bytes", "too large", "overflow", "exceeds")
-        if isinstance(error, InvalidInput) or not any(word in str(error) for word in words):
+        words = ("resource_exhausted", "out of memory", "too big", "too large", "maximum allowed dimension")
+        if isinstance(error, InvalidInput) or not any(word in str(error).lower() for word in words):
             raise
         raise _ran_out(error) from error
 

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import optax
 
 from purepg import collection, derivable, metrics, normalization
-from purepg.dtypes import usual_promotions
 from purepg.errors import InvalidInput
 from purepg.estimators.base import Estimator
 from purepg.hyperparams import Hyperparams
@@ -54,13 +53,7 @@ class Optimizer:
             return hyper.learning_rate * falls[self.schedule]
 
         clip = derivable.clip_by_global_norm(hyper.max_gradient_norm)
-        rule = optax.chain(clip, _OPTIMIZERS[self.name](learning_rate))
-
-        def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-            with usual_promotions():
-                return rule.update(updates, state, params)
-
-        return optax.GradientTransformation(rule.init, update)
+        return optax.chain(clip, _OPTIMIZERS[self.name](learning_rate))
 
 
 class PolicyGradientState(NamedTuple):

@@ -7,13 +7,13 @@ import os
 import pathlib
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purepg import environments, files, folder_lock, hyperparams, results, run_folder
+from purepg import environments, files, folder_lock, hyperparams, memory, results, run_folder
 from purepg import seeds as seed_axis
 from purepg.checkpoint import Checkpoints, Reached
 from purepg.errors import InvalidInput, whole_number
@@ -41,6 +41,7 @@ class Progress(NamedTuple):
     seconds_left: float
 
 
+@memory.explained()
 def run(
     method: Method,
     hyper: Hyperparams | None = None,
@@ -83,13 +84,14 @@ def run(
     """
     hyper = Hyperparams() if hyper is None else hyper
     method = fitted(method, hyper)
+    num_updates, num_steps = length(num_updates, num_steps)
+    evaluation_games = whole_number("evaluation_games", evaluation_games, 0)
+    check_memory(method, hyper, seeds, num_updates, evaluation_games, placement)
     numbers = seed_axis.numbered(seeds)
     repeated = len(np.unique(numbers)) < len(numbers)
     defaults = environments.parameters(method.task.env, None)
     if repeated and not hyperparams.varies(hyper, defaults):
         raise InvalidInput(f"seeds = {numbers.tolist()}: give each once")
-    num_updates, num_steps = length(num_updates, num_steps)
-    evaluation_games = whole_number("evaluation_games", evaluation_games, 0)
     evaluate_every = whole_number("evaluate_every", evaluate_every, 0)
     if evaluate_every and ((num_updates or 0) % evaluate_every or not evaluation_games):
         raise InvalidInput(
@@ -99,6 +101,23 @@ def run(
     plan = Plan(method, hyper, numbers, num_updates, evaluation_games, placement, evaluate_every, num_steps)
     folder = None if directory is None else run_folder.create(directory, plan)
     return _carry_out(plan, folder, checkpoint_seconds, report)
+
+
+def check_memory(
+    method: Method, hyper: Hyperparams, seeds: Any, num_updates: int | None, num_games: int, placement: str
+) -> None:
+    """
+    Raises:
+      InvalidInput: a run of so many seeds needs more memory than there is, by what is known before compiling.
+    """
+    num_seeds = seed_axis.count(seeds)
+    together = seed_axis.at_a_time(num_seeds, placement)
+    one = hyperparams.some(hyper, environments.parameters(method.task.env, None), 0)
+    memory.check_training(
+        method.task, lambda key: init(method, one, key), num_seeds, num_updates or 0, together
+    )
+    if num_games:
+        memory.check_evaluation(method.task, num_games, num_seeds, together)
 
 
 def length(num_updates: int | None, num_steps: int | None) -> tuple[int | None, int | None]:
@@ -123,6 +142,7 @@ def is_done(state: TrainState, num_updates: int | None) -> bool:
     return bool((done if state.steps_left is None else done | (np.asarray(state.steps_left) == 0)).all())
 
 
+@memory.explained()
 def resume(
     directory: str | os.PathLike,
     *,
@@ -143,6 +163,7 @@ def resume(
     return _carry_out(plan, folder, checkpoint_seconds, report)
 
 
+@memory.explained()
 def evaluate_seeds(
     result: Result, *, num_games: int = 100, deterministic: bool = True, stream: int = 0
 ) -> Evaluation:
@@ -156,6 +177,8 @@ def evaluate_seeds(
     """
     num_games = whole_number("num_games", num_games, 1)
     stream = whole_number("stream", stream, 0, 2**32 - 1)
+    together = seed_axis.at_a_time(len(result.seeds))
+    memory.check_evaluation(result.method.task, num_games, len(result.seeds), together)
     fresh = _evaluation(result.method, num_games, deterministic, _FRESH_STREAM, stream)
     placed = Placed(fresh, len(result.seeds))
     defaults = environments.parameters(result.method.task.env, None)
@@ -178,7 +201,12 @@ def _carry_out(
         with contextlib.closing(run_folder.checkpoints(folder, plan)) as checkpoints:
             job = _Run(plan, checkpoints.newest(run_folder.template(plan)))
             finished = job.train(checkpoints, checkpoint_seconds, report)
-            result = job.result(evaluate=plan.evaluation_games > 0 and finished)
+            try:
+                result = job.result(evaluate=plan.evaluation_games > 0 and finished)
+            except BaseException:  # too little memory, an interruption: what was trained is kept
+                checkpoints.save(job.reached)
+                checkpoints.wait(job.reached)
+                raise
             if finished:
                 run_folder.finish(folder, result.dataset, result.state)
                 checkpoints.remove()

@@ -50,16 +50,39 @@ def numbered(seeds: Any) -> np.ndarray:
     Raises:
       InvalidInput: it is neither, or a number has no key of its own.
     """
-    several = isinstance(seeds, Sequence) or (isinstance(seeds, np.ndarray | jax.Array) and seeds.ndim > 0)
+    num_seeds = count(seeds)
     try:
-        if not several:
-            return np.arange(whole_number("seeds", seeds, 1, _NUMBERS))
-        if len(seeds):
-            return np.array([whole_number("seed", seed, 0, _NUMBERS - 1) for seed in seeds])
+        if not _several(seeds):
+            return np.arange(num_seeds)
+        if isinstance(seeds, range):  # its ends are its extremes
+            whole_number("seed", seeds[0], 0, _NUMBERS - 1)
+            whole_number("seed", seeds[-1], 0, _NUMBERS - 1)
+            return np.array(seeds)
+        return np.array([whole_number("seed", seed, 0, _NUMBERS - 1) for seed in seeds])
     except InvalidInput:
-        pass
-    raise InvalidInput(
-        f"seeds = {seeds!r}: give how many, or their numbers one after another, each from 0 to 2**32 - 1"
+        raise _no_seeds(seeds) from None
+
+
+def count(seeds: Any) -> int:
+    """How many seeds a count or a sequence of numbers stands for, without making them.
+
+    Raises:
+      InvalidInput: none, or it is neither.
+    """
+    try:
+        return whole_number("seeds", len(seeds) if _several(seeds) else seeds, 1, _NUMBERS)
+    except InvalidInput:
+        raise _no_seeds(seeds) from None
+
+
+def _several(seeds: Any) -> bool:
+    return isinstance(seeds, Sequence) or (isinstance(seeds, np.ndarray | jax.Array) and seeds.ndim > 0)
+
+
+def _no_seeds(seeds: Any) -> InvalidInput:
+    given = repr(seeds) if len(repr(seeds)) <= 80 else f"{repr(seeds)[:77]}..."
+    return InvalidInput(
+        f"seeds = {given}: give how many, or their numbers one after another, each from 0 to 2**32 - 1"
     )
 
 
@@ -69,6 +92,26 @@ def keys(seeds: np.ndarray) -> jax.Array:
     return jax.vmap(key)(jnp.asarray(seeds, jnp.uint32))
 
 
+def at_a_time(num_seeds: int, placement: str = "auto") -> int:
+    """How many seeds are computed together, on all devices."""
+    devices = jax.local_devices()
+    return (
+        num_seeds
+        if _resolved(placement, num_seeds, devices) == "side-by-side"
+        else min(num_seeds, len(devices))
+    )
+
+
+def _resolved(placement: str, num_seeds: int, devices: list[Any]) -> str:
+    if placement not in PLACEMENTS:
+        raise InvalidInput(f"placement = {placement!r} is not one of {', '.join(PLACEMENTS)}")
+    if placement != "auto":
+        return placement
+    if devices[0].platform != "cpu":
+        return "side-by-side"
+    return "spread" if num_seeds < len(devices) else "one-after-another"
+
+
 class Placed:
     """A function of one seed, mapped over the seed axis of its arguments and results.
 
@@ -76,13 +119,9 @@ class Placed:
     """
 
     def __init__(self, function: Callable, num_seeds: int, placement: str = "auto"):
-        if placement not in PLACEMENTS:
-            raise InvalidInput(f"placement = {placement!r} is not one of {', '.join(PLACEMENTS)}")
         devices = jax.local_devices()
         self._on_cpu = devices[0].platform == "cpu"
-        if placement == "auto":
-            few = num_seeds < len(devices)
-            placement = "side-by-side" if not self._on_cpu else "spread" if few else "one-after-another"
+        placement = _resolved(placement, num_seeds, devices)
         places = min(num_seeds, len(devices))
         each = len(devices) // places if placement == "spread" else 1
         self.num_seeds = num_seeds

@@ -21,7 +21,17 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from purepg import env_params, environments, files, folder_lock, hyperparams, run_folder, runner, scores
+from purepg import (
+    env_params,
+    environments,
+    files,
+    folder_lock,
+    hyperparams,
+    memory,
+    run_folder,
+    runner,
+    scores,
+)
 from purepg import seeds as seed_axis
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
@@ -30,7 +40,7 @@ from purepg.runner import Progress
 from purepg.study_runs import Config as Config
 from purepg.study_runs import Shared, StudyRuns, Where
 from purepg.task import fitted
-from purepg.training import Method
+from purepg.training import Method, init, train
 
 if TYPE_CHECKING:
     import xarray
@@ -83,6 +93,7 @@ def compare(
     return study([Config(name, *recipe) for name, recipe in recipes.items()], seeds, **options)
 
 
+@memory.explained()
 def study(
     configs: Sequence[Config],
     seeds: int | Sequence[int] = 64,
@@ -116,9 +127,6 @@ def study(
     names = [config.name for config in configs]
     if not configs or len(set(names)) < len(names):
         raise InvalidInput(f"configurations {', '.join(names) or '(none)'}: give each a name of its own")
-    numbers = seed_axis.numbered(seeds).tolist()
-    if len(set(numbers)) < len(numbers):
-        raise InvalidInput(f"seeds = {numbers}: give each once")
     for config in configs:
         fitted(config.method, config.hyper)
         if config.num_updates is None and num_steps is None:
@@ -128,6 +136,10 @@ def study(
             raise InvalidInput(
                 f"{config.name!r} has arrays among its numbers: make each a configuration, or sweep"
             )
+    _check_all(configs, seed_axis.count(seeds), num_steps, evaluation_games, placement)
+    numbers = seed_axis.numbered(seeds).tolist()
+    if len(set(numbers)) < len(numbers):
+        raise InvalidInput(f"seeds = {numbers}: give each once")
     folder = None if directory is None else _open(files.path(directory))
     parts = StudyRuns(
         folder, placement, checkpoint_seconds, Shared(evaluation_games, evaluate_every, num_steps)
@@ -140,6 +152,20 @@ def study(
         if folder:
             _write(dataset, folder)
     return Study(tuple(configs), dataset, tuple(parts.results), places)
+
+
+def _check_all(
+    configs: Sequence[Config], num_seeds: int, num_steps: int | None, evaluation_games: int, placement: str
+) -> None:
+    """Traces an update of each method, so that what the last refuses is known before the first is trained."""
+    same: dict[Method, list[Config]] = {}
+    for config in configs:
+        same.setdefault(config.method, []).append(config)
+    for method, those in same.items():
+        hyper, num_updates = those[0].hyper, those[0].num_updates
+        runner.check_memory(method, hyper, num_seeds * len(those), num_updates, evaluation_games, placement)
+        if len(same) > 1:
+            jax.eval_shape(lambda key: train(method, hyper, init(method, hyper, key), 1), jax.random.key(0))  # noqa: B023
 
 
 def split(dataset: "xarray.Dataset") -> "dict[str, xarray.Dataset]":

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from purepg import checks, env_params, environments, hyperparams, runner
+from purepg import baselines, checks, critics, env_params, environments, hyperparams, runner
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.studies import Config, Study, study
@@ -175,6 +175,9 @@ def as_long_as(
     return method
 
 
+_PARTS = {"baseline": baselines.make, "critic": critics.make}  # fields whose records have names
+
+
 def _defaults(method: Method) -> Any:
     return environments.parameters(method.task.env, None)
 
@@ -198,7 +201,12 @@ def _replaced(record: Any, path: list[str], value: Any) -> Any:
         value = _replaced(getattr(record, name), rest, value)
     else:
         (of,) = (f for f in dataclasses.fields(record) if f.name == name)
-        value = checks.field(of, value)
+        value = _PARTS[name](value) if name in _PARTS and isinstance(value, str) else checks.field(of, value)
+        if dataclasses.is_dataclass(getattr(record, name)) and not dataclasses.is_dataclass(value):
+            inner = ", ".join(f"{name}.{f.name}" for f in dataclasses.fields(getattr(record, name)))
+            raise InvalidInput(
+                f"{name} = {value!r}: it has parts, change one of them: {inner or 'it has none'}"
+            )
     return dataclasses.replace(record, **{name: value})
 
 

@@ -17,6 +17,7 @@ import os
 import sys
 import warnings
 
+from purepg import standard_output
 from purepg.errors import InvalidInput
 
 _COMMANDS = {  # name → module
@@ -33,7 +34,26 @@ _COMMANDS = {  # name → module
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the command `purepg`."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        _main(sys.argv[1:] if arguments is None else arguments)
+        standard_output.finish()
+    except InvalidInput as error:
+        print(f"purepg: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        standard_output.drop()
+        sys.exit(standard_output.BROKEN_PIPE)
+    except OSError as error:
+        standard_output.drop()
+        print(f"purepg: {standard_output.explain(error)}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("purepg: interrupted before anything was computed", file=sys.stderr)
+        sys.exit(130)
+
+
+def _main(arguments: list[str]) -> None:
+    standard_output.prepare()
     if not arguments or arguments[0] in ("-h", "--help"):
         print((__doc__ or "").strip() + "\n\n`purepg COMMAND --help` explains a command.")
         return
@@ -46,19 +66,13 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ["MPLBACKEND"] = (
         "agg"  # no command opens a window, and what a notebook left there may not be installed
     )
-    try:
-        if arguments[0] not in _COMMANDS:
-            from purepg.environments import closest
+    sys.path.append(os.getcwd())  # for module:Class; at the end, where it shadows nothing
+    if arguments[0] not in _COMMANDS:
+        from purepg.environments import closest
 
-            hint = closest(arguments[0], _COMMANDS)
-            raise InvalidInput(f"unknown command {arguments[0]!r}{hint}; known: {', '.join(_COMMANDS)}")
-        importlib.import_module(f"purepg.cli.{_COMMANDS[arguments[0]]}").main(arguments[1:])
-    except InvalidInput as error:
-        print(f"purepg: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("purepg: interrupted before anything was computed", file=sys.stderr)
-        sys.exit(130)
+        hint = closest(arguments[0], _COMMANDS)
+        raise InvalidInput(f"unknown command {arguments[0]!r}{hint}; known: {', '.join(_COMMANDS)}")
+    importlib.import_module(f"purepg.cli.{_COMMANDS[arguments[0]]}").main(arguments[1:])
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:

@@ -8,7 +8,7 @@ import tyro
 
 from purepg.cli import machine, tables
 from purepg.cli.flags import parse
-from purepg.errors import InvalidInput
+from purepg.errors import InvalidInput, whole_number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,10 +39,8 @@ def main(arguments: list[str]) -> None:
     from purepg.results import load
     from purepg.runner import evaluate_seeds
 
-    if parsed.games < 1:
-        raise InvalidInput(f"games = {parsed.games}: give at least 1")
-    if parsed.seed < 0:
-        raise InvalidInput(f"seed = {parsed.seed}: give at least 0")
+    whole_number("games", parsed.games, 1)
+    whole_number("seed", parsed.seed, 0, 2**32 - 1)
     if parsed.render_seed is not None and parsed.render is None:
         raise InvalidInput("render_seed says whose game --render FILE.gif shows: give that too")
     target = None if parsed.render is None else animation.check_target(parsed.render)

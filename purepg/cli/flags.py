@@ -89,21 +89,27 @@ def pair(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not all(part.isidentifier() for part in name.split(".")):
         raise InvalidInput(f"{text!r} is not of the form name=value")
+    if not value.strip():
+        raise InvalidInput(f"{text!r} has no value: give {name}=value")
     return name, _literal(value)
 
 
-def several(values: Any) -> Any:
-    """The values of a swept field as `pair` read them: low..high is a range, commas part a list."""
+def several(name: str, values: Any) -> Any:
+    """The values of a swept field as `pair` read them: low..high is a range, commas part a list.
+
+    Raises:
+      InvalidInput: it is a range of something else than two finite numbers, the smaller first.
+    """
     from purepg.sweeps import Range
 
     if isinstance(values, str):
         low, dots, high = values.partition("..")
         if dots:
             try:
-                bounds = float(low), float(high)
-            except ValueError:
-                raise InvalidInput(f"{values!r} is not of the form low..high with two numbers") from None
-            return Range(*bounds)
+                return Range(float(low), float(high))
+            except ValueError as error:  # also what a range itself refuses
+                why = error if isinstance(error, InvalidInput) else "it is not low..high with two numbers"
+                raise InvalidInput(f"{name}={values}: {why}") from None
         return tuple(map(_literal, values.split(",")))
     return values if isinstance(values, tuple) else (values,)
 

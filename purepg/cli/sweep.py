@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> None:
     parsed, method, hyper = parse_job(arguments, "sweep", Sweep)
     from purepg import sweeps
 
-    over = {name: several(values) for name, values in pairs(parsed.over).items()}
+    over = {name: several(name, values) for name, values in pairs(parsed.over).items()}
     refuse_without_effect(method.task.env, over)
     configs = sweeps.configurations(
         method, hyper, over, parsed.updates, draws=parsed.draws, draw_seed=parsed.draw_seed
