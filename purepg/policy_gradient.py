@@ -36,6 +36,8 @@ class Optimizer:
                 raise InvalidInput(
                     f"optimizer {field} = {getattr(self, field)!r} is not one of {', '.join(allowed)}"
                 )
+        if self.horizon < 0:
+            raise InvalidInput(f"optimizer horizon = {self.horizon}: give updates, 0 or more")
         if self.schedule != "constant" and self.horizon < 1:
             raise InvalidInput(f"a {self.schedule} schedule needs horizon >= 1 updates, not {self.horizon}")
 

@@ -32,11 +32,29 @@ def parse(record: type, arguments: list[str], command: str, **options: Any) -> A
     except SystemExit as stop:
         if not stop.code:
             raise
-        lines = [re.sub(r"[╭╮╰╯│─]+", " ", line).strip() for line in complaint.getvalue().splitlines()]
+        lines = [
+            re.sub(r"[╭╮╰╯│─]+|---+|\+--|--\+", " ", line).strip(" |")
+            for line in complaint.getvalue().splitlines()
+        ]
         text = " ".join(line for line in lines[1:] if line).partition(" For full helptext")[0]
         text = re.sub(r" Perhaps you meant: (--\S+).*", r"; perhaps you meant \1", text)
+        text = re.sub(r"^Error parsing fields\S*: ", "", text)  # a record's own refusal says its field
         text = text.partition(" Argument helptext:")[0].rstrip(". ")
         raise InvalidInput(f"{text}; `purepg {command} --help` shows every flag") from None
+
+
+def seeds(parsed: Any) -> range:
+    """The numbers of the seeds that were asked for.
+
+    Raises:
+      InvalidInput: there are none, or one has no key of its own.
+    """
+    if parsed.seeds < 1 or parsed.first_seed < 0 or parsed.first_seed + parsed.seeds > 2**32:
+        raise InvalidInput(
+            f"seeds = {parsed.seeds}, first_seed = {parsed.first_seed}: give seeds >= 1, first_seed >= 0, and together "
+            "at most 2**32"
+        )
+    return range(parsed.first_seed, parsed.first_seed + parsed.seeds)
 
 
 def given(arguments: list[str]) -> dict[str, list[str]]:

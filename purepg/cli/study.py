@@ -6,6 +6,7 @@ import time
 from typing import Any, Literal
 
 from purepg.cli import tables
+from purepg.cli.flags import seeds
 from purepg.cli.job import new_folder_name
 
 
@@ -34,19 +35,15 @@ def carry_out(configs: list[Any], parsed: Any, env_name: str, command: str) -> N
     from purepg import files, folder_lock, studies
     from purepg import report as reports
     from purepg.cli.reporting import reporting
-    from purepg.errors import InvalidInput
 
-    if parsed.seeds < 1 or parsed.first_seed < 0:
-        raise InvalidInput(
-            f"seeds = {parsed.seeds}, first_seed = {parsed.first_seed}: give seeds >= 1, first_seed >= 0"
-        )
+    numbers = seeds(parsed)
     folder = files.path(new_folder_name(env_name, command) if parsed.out is None else parsed.out)
     started = time.perf_counter()
     try:
         with reporting(folder, unit="update of a seed") as report:
             study = studies.study(
                 configs,
-                range(parsed.first_seed, parsed.first_seed + parsed.seeds),
+                numbers,
                 num_steps=parsed.steps,
                 evaluation_games=parsed.evaluation_games,
                 evaluate_every=parsed.evaluate_every,

@@ -4,8 +4,8 @@ import time
 from typing import Any
 
 from purepg.cli import machine, tables
+from purepg.cli.flags import seeds
 from purepg.cli.job import new_folder_name, parse_job
-from purepg.errors import InvalidInput
 
 
 def main(arguments: list[str]) -> None:
@@ -20,16 +20,12 @@ def main(arguments: list[str]) -> None:
     name = new_folder_name(method.task.env.name, parsed.estimator) if parsed.out is None else parsed.out
     target = run_folder.check_writable(name)
     started = time.perf_counter()
-    last = parsed.first_seed + parsed.seeds
-    if parsed.seeds < 1 or parsed.first_seed < 0:
-        raise InvalidInput(
-            f"seeds = {parsed.seeds}, first_seed = {parsed.first_seed}: give seeds >= 1, first_seed >= 0"
-        )
+    numbers = seeds(parsed)
     with reporting(target, tensorboard=parsed.tensorboard) as report:
         result = run(
             method,
             hyper,
-            range(parsed.first_seed, last),
+            numbers,
             parsed.updates,
             num_steps=parsed.steps,
             evaluation_games=parsed.evaluation_games,
