@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from purepg import env_params, environments, files, folder_lock, hyperparams, run_folder, runner, scores
+from purepg import env_params, environments, files, folder_lock, hyperparams, run_folder, run_length, scores
 from purepg import seeds as seed_axis
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
@@ -123,7 +123,7 @@ def study(
         fitted(config.method, config.hyper)
         if config.num_updates is None and num_steps is None:
             raise InvalidInput(f"{config.name!r} has no number of updates: give one, or num_steps to all")
-        num_steps = runner.length(config.num_updates, num_steps)[1]
+        num_steps = run_length.checked(config.num_updates, num_steps)[1]
         if hyperparams.varies(config.hyper, environments.parameters(config.method.task.env, None)):
             raise InvalidInput(
                 f"{config.name!r} has arrays among its numbers: make each a configuration, or sweep"

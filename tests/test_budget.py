@@ -20,7 +20,7 @@ from purepg import (
     plotting,
     report,
     run_folder,
-    runner,
+    run_length,
     saved_state,
     scores,
     sweeps,
@@ -111,7 +111,7 @@ def test_further_updates_leave_a_state_and_its_games_as_they_are():
 
 def test_where_a_run_is_cut_into_pieces_makes_no_difference(result, monkeypatch, tmp_path):
     """The last piece goes on after the end of the last seed."""
-    monkeypatch.setattr(runner, "_chunk_size", lambda *_: 5)
+    monkeypatch.setattr(run_length, "chunk", lambda *_: 5)
     assert result.dataset["updates"].max() % 5
     assert_same_run(within(directory=tmp_path / "run"), result)
 
@@ -161,7 +161,7 @@ def test_a_run_that_was_cut_off_keeps_its_budget(result, tmp_path):
 
         folder = tmp_path / str(at)
         partly = within(directory=folder, report=stop, checkpoint_seconds=0.0)
-        assert not runner.is_done(partly.state, None)
+        assert not run_length.is_done(partly.state, None)
         assert "evaluation_return" not in partly.dataset
         assert_same_run(purepg.resume(folder), result)
         assert_same_run(purepg.load(folder), result)

@@ -57,6 +57,7 @@ ORDER = (
     "elites",
     "cross_entropy",
     "training",
+    "run_length",
     "evaluation",
     "configuration",
     "deadlocks",
