@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from purepg import environments, hyperparams, run_folder, runner, saved_state
+from purepg import environments, hyperparams, run_folder, run_length, runner, saved_state
 from purepg import seeds as seed_axis
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
@@ -82,7 +82,7 @@ def run(
     """
     me, count = jax.process_index(), jax.process_count()
     hyper = Hyperparams() if hyper is None else hyper
-    num_updates, num_steps = runner.length(num_updates, num_steps)
+    num_updates, num_steps = run_length.checked(num_updates, num_steps)
     numbers = seed_axis.numbered(seeds)
     method = fitted(method, hyper)
     if len(numbers) < count:
@@ -120,7 +120,7 @@ def _gathered(part: Result, hyper: Hyperparams, num_updates: int | None) -> Resu
 
     state = saved_state.as_numbers(part.state)
     parts = [pickle.loads(sent) for sent in _exchange(pickle.dumps((state, part.dataset)))]
-    if not all(runner.is_done(state, num_updates) for state, _ in parts):
+    if not all(run_length.is_done(state, num_updates) for state, _ in parts):
         raise KeyboardInterrupt  # one of them was interrupted
     states, datasets = zip(*parts, strict=True)
     datasets = _with_all_counts(datasets)  # with a budget of steps each as long as its longest seed

@@ -106,10 +106,14 @@ def unequal_steps(given: Report) -> str:
     least, most = min(steps, key=steps.__getitem__), max(steps, key=steps.__getitem__)
     if steps[most] <= _ALIKE * steps[least]:
         return ""
+    over = given.lines[least].overshoot
+    if over is None:
+        cure = "--steps N gives all the same budget"
+    else:
+        cure = "leave --updates out" if over.short else "a larger budget or smaller updates bring them closer"
     return (
         f"not the same experience: a seed of {most} played {steps[most]:,.0f} environment steps, "
-        f"one of {least} {steps[least]:,.0f}; what is compared is the end of each"
-        + ("; --steps N gives all the same budget" if given.lines[most].overshoot is None else "")
+        f"one of {least} {steps[least]:,.0f}; what is compared is the end of each; {cure}"
     )
 
 
@@ -230,6 +234,6 @@ def _write_csv(rows: list[dict[str, Any]], target: pathlib.Path) -> None:
     if not rows:
         return
     with open(target, "w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
+        writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
         writer.writeheader()
         writer.writerows(rows)

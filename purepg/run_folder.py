@@ -56,13 +56,6 @@ class Plan(NamedTuple):
     evaluate_every: int = 0  # updates between two evaluations during training; 0 for none
     num_steps: int | None = None  # each seed's budget of environment steps; none: its updates alone end a run
 
-    @property
-    def expected_updates(self) -> int:
-        """How many a run makes, as far as that is known before: at least, where a budget alone ends it."""
-        if self.num_updates is not None or self.num_steps is None:
-            return self.num_updates or 0
-        return -(-self.num_steps // self.method.task.steps_an_update[1])
-
 
 _NUMBERS = ("num_updates", "evaluation_games", "placement", "evaluate_every")
 

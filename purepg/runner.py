@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purepg import environments, files, folder_lock, hyperparams, memory, results, run_folder
+from purepg import environments, files, folder_lock, hyperparams, memory, results, run_folder, run_length
 from purepg import seeds as seed_axis
 from purepg.checkpoint import Checkpoints, Reached
 from purepg.errors import InvalidInput, whole_number
@@ -24,7 +24,7 @@ from purepg.results import Result
 from purepg.run_folder import Plan
 from purepg.seeds import Placed
 from purepg.task import fitted
-from purepg.training import MOST_STEPS, Method, TrainState, init, train
+from purepg.training import Method, TrainState, init, train
 
 # Numbers that no update of a run folds into its key.
 _EVALUATION_STREAM = 2**31  # the games that end a run; those among the updates have the next one
@@ -68,8 +68,7 @@ def run(
         What it played beyond is at most an update; later values of its metrics are NaN with count 0.
       evaluation_games: games of an evaluation of each seed; 0 for none.
       evaluate_every: updates between two evaluations during training, a divisor of `num_updates`, if given; 0: only at
-        the end.
-        They are the metric "greedy_return", draw from keys of their own and leave the training as it is.
+        the end. They are the metric "greedy_return", draw from keys of their own and leave the training as it is.
       placement: where the seed axis goes; by default what suits the backend.
       directory: a new folder to save the run in, with checkpoints from which `purepg.resume` goes on; none: the run is
         in memory alone.
@@ -84,7 +83,7 @@ def run(
     """
     hyper = Hyperparams() if hyper is None else hyper
     method = fitted(method, hyper)
-    num_updates, num_steps = length(num_updates, num_steps)
+    num_updates, num_steps = run_length.checked(num_updates, num_steps)
     evaluation_games = whole_number("evaluation_games", evaluation_games, 0)
     check_memory(method, hyper, seeds, num_updates, evaluation_games, placement)
     numbers = seed_axis.numbered(seeds)
@@ -118,28 +117,6 @@ def check_memory(
     )
     if num_games:
         memory.check_evaluation(method.task, num_games, num_seeds, together)
-
-
-def length(num_updates: int | None, num_steps: int | None) -> tuple[int | None, int | None]:
-    """The most updates and the budget of environment steps of a run, as `run` takes them.
-
-    Raises:
-      InvalidInput: one is no whole number of at least 1, or the budget larger than 2^32 − 1.
-    """
-    if num_steps is not None:
-        num_steps = whole_number("num_steps", num_steps, 1, MOST_STEPS)
-    elif num_updates is None:
-        num_updates = 100
-    if num_updates is not None:
-        num_updates = whole_number("num_updates", num_updates, 1)
-    return num_updates, num_steps
-
-
-def is_done(state: TrainState, num_updates: int | None) -> bool:
-    """Whether each of the seeds `[S]` has made all of its updates or used up its budget of steps."""
-    updates = np.asarray(state.iteration)
-    done = np.zeros(len(updates), bool) if num_updates is None else updates >= num_updates
-    return bool((done if state.steps_left is None else done | (np.asarray(state.steps_left) == 0)).all())
 
 
 @memory.explained()
@@ -245,20 +222,21 @@ class _Run:
     ) -> bool:
         """The updates that are left; whether they were all done."""
         plan, before = self.plan, self._reached
-        per_chunk = _chunk_size(plan.expected_updates, plan.evaluate_every or 1, plan.num_updates is not None)
+        expected = run_length.before(plan.method.task, plan.num_updates, plan.num_steps)
+        per_chunk = run_length.chunk(expected, plan.evaluate_every or 1, plan.num_updates is not None)
         chunk = self._place(_training(plan, per_chunk))
         step = self._compile(chunk, self.hyper, before.state)
         jax.block_until_ready(before.state)
         started = time.perf_counter()
         saved = -math.inf  # the first chunk is kept at once
         try:
-            while not is_done(self._reached.state, plan.num_updates):
+            while not run_length.is_done(self._reached.state, plan.num_updates):
                 state, metrics = step(self.hyper, self._reached.state)
                 metrics = self.placed.unpad(jax.device_get(metrics))
                 iteration = int(np.max(state.iteration))
                 made = (
                     iteration - self._reached.iteration
-                )  # fewer than a chunk's where all budgets were used up in it
+                )  # fewer than it has, where every seed has come to its end
                 metrics = jax.tree.map(lambda x, made=made: x[:, :made], metrics)
                 now = time.perf_counter()
                 pieces = [*self._reached.metrics, metrics]
@@ -273,7 +251,7 @@ class _Run:
         except KeyboardInterrupt:
             if not self._reached.iteration:
                 raise
-        return is_done(self._reached.state, plan.num_updates)
+        return run_length.is_done(self._reached.state, plan.num_updates)
 
     def result(self, *, evaluate: bool) -> Result:
         reached = self.reached
@@ -335,26 +313,12 @@ def _evaluation(method: Method, num_games: int, deterministic: bool, *stream: in
     return play
 
 
-def _chunk_size(num_updates: int, multiple_of: int, divisor: bool = True) -> int:
-    """Updates between two looks at the clock: about 20 looks a run; a divisor, so that one program serves all.
-
-    Where seeds stop by themselves, it need be none.
-    """
-    most = max(multiple_of, min(num_updates // 20, 50))
-    sizes = range(most - most % multiple_of, 0, -multiple_of)
-    return next(size for size in sizes if num_updates % size == 0 or not divisor)
-
-
 def _progress(reached: Reached, before: Reached, plan: Plan) -> Progress:
     newest = reached.metrics[len(before.metrics) :]
     done, seconds = reached.iteration - before.iteration, reached.seconds - before.seconds
     total, count = (float(x[:, -1].sum()) for x in newest[-1]["return"])
     steps = sum(float(m["steps"].sum.sum()) for m in newest)
-    num_updates = plan.expected_updates
-    if plan.num_steps is not None:  # the slowest seed has made all the updates
-        spent = plan.num_steps - int(np.max(reached.state.steps_left))
-        lasts = -(-reached.iteration * plan.num_steps // spent)
-        num_updates = min(lasts, plan.num_updates or lasts)
+    num_updates = run_length.so_far(reached.state, plan.num_updates, plan.num_steps)
     return Progress(
         reached.iteration,
         num_updates,

@@ -29,6 +29,7 @@ from purepg import (
     hyperparams,
     memory,
     run_folder,
+    run_length,
     runner,
     scores,
 )
@@ -131,7 +132,7 @@ def study(
         fitted(config.method, config.hyper)
         if config.num_updates is None and num_steps is None:
             raise InvalidInput(f"{config.name!r} has no number of updates: give one, or num_steps to all")
-        num_steps = runner.length(config.num_updates, num_steps)[1]
+        num_steps = run_length.checked(config.num_updates, num_steps)[1]
         if hyperparams.varies(config.hyper, environments.parameters(config.method.task.env, None)):
             raise InvalidInput(
                 f"{config.name!r} has arrays among its numbers: make each a configuration, or sweep"

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purepg import configuration, environments, hyperparams, run_folder, runner
+from purepg import configuration, environments, hyperparams, run_folder, run_length, runner
 from purepg.environments import EnvironmentSpec
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
@@ -118,7 +118,7 @@ class StudyRuns:
             )
 
     def _add(self, plan: Plan, result: Result) -> None:
-        if not runner.is_done(result.state, plan.num_updates):
+        if not run_length.is_done(result.state, plan.num_updates):
             raise KeyboardInterrupt
         places = {key: Where(len(self.results), i) for i, key in enumerate(_keys(plan))}
         self.places = places | self.places  # what was there first stays
@@ -253,6 +253,11 @@ def _played(method: Method, hyper: Hyperparams, num_replicates: int) -> list[tup
     return [(bare, int(x)) for x in np.broadcast_to(longest, num_replicates)]
 
 
+def _updates(plan: Plan) -> int:
+    """Of all replicates of a run, as far as that is known before."""
+    return run_length.before(plan.method.task, plan.num_updates, plan.num_steps) * len(plan.seeds)
+
+
 class _Clock:
     """Progress of a study from that of its runs, each weighted by the updates of its replicates."""
 
@@ -262,13 +267,13 @@ class _Clock:
         self.seconds = 0.0
 
     def expect(self, plan: Plan) -> None:
-        self.total += plan.expected_updates * len(plan.seeds)
+        self.total += _updates(plan)
 
     def of(self, plan: Plan) -> Callable[[Progress], None] | None:
         """What a run of the study reports to."""
         if self.report is None:
             return None
-        tell, before, others = self.report, self.done, self.total - plan.expected_updates * len(plan.seeds)
+        tell, before, others = self.report, self.done, self.total - _updates(plan)
 
         def report(progress: Progress) -> None:
             self.total = others + progress.num_updates * len(

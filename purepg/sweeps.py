@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from purepg import baselines, checks, critics, env_params, environments, hyperparams, runner
+from purepg import baselines, checks, critics, env_params, environments, hyperparams, run_length
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.studies import Config, Study, study
@@ -74,7 +74,7 @@ def sweep(
       InvalidInput: there is no such field, or a range is given without `draws`.
     """
     hyper = Hyperparams() if hyper is None else hyper
-    num_updates, num_steps = runner.length(num_updates, num_steps)
+    num_updates, num_steps = run_length.checked(num_updates, num_steps)
     configs = configurations(method, hyper, over or {}, num_updates, draws=draws, draw_seed=draw_seed)
     return study(configs, seeds, num_steps=num_steps, **options)
 
@@ -166,7 +166,7 @@ def as_long_as(
     Raises:
       InvalidInput: `num_steps` is no budget.
     """
-    runner.length(None, num_steps)
+    run_length.checked(None, num_steps)
     longest = math.ceil(num_steps / method.task.steps_an_update[0])
     for field in _static(method):
         if field.endswith(("optimizer.horizon", "exploration.horizon")) and not given(field):

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import jax
 import numpy as np
@@ -19,7 +20,7 @@ from purepg import (
     plotting,
     report,
     run_folder,
-    runner,
+    run_length,
     saved_state,
     scores,
     sweeps,
@@ -30,11 +31,11 @@ from purepg.errors import InvalidInput
 METHOD = purepg.PolicyGradient(two_states(num_games=8), estimators.make("reinforce-moving"))
 HYPER = purepg.Hyperparams(learning_rate=0.05, discount=0.9)
 SEEDS, BUDGET = 4, 110  # games of 1 to 3 steps: 6 to 8 updates
-OPTIONS = {"seeds": SEEDS, "evaluation_games": 4}
+OPTIONS: dict[str, Any] = {"seeds": SEEDS, "evaluation_games": 4}
 assert_same = np.testing.assert_array_equal
 
 
-def within(num_updates=None, **options):
+def within(num_updates=None, **options: Any):
     return purepg.run(METHOD, HYPER, num_updates=num_updates, num_steps=BUDGET, **OPTIONS | options)
 
 
@@ -108,6 +109,13 @@ def test_further_updates_leave_a_state_and_its_games_as_they_are():
         assert_same(x, y)
 
 
+def test_where_a_run_is_cut_into_pieces_makes_no_difference(result, monkeypatch, tmp_path):
+    """The last piece goes on after the end of the last seed."""
+    monkeypatch.setattr(run_length, "chunk", lambda *_: 5)
+    assert result.dataset["updates"].max() % 5
+    assert_same_run(within(directory=tmp_path / "run"), result)
+
+
 def test_updates_are_the_most_that_are_made(result):
     found = within(num_updates=7)
     assert_same(found.dataset["updates"], np.minimum(result.dataset["updates"], 7))
@@ -153,7 +161,7 @@ def test_a_run_that_was_cut_off_keeps_its_budget(result, tmp_path):
 
         folder = tmp_path / str(at)
         partly = within(directory=folder, report=stop, checkpoint_seconds=0.0)
-        assert not runner.is_done(partly.state, None)
+        assert not run_length.is_done(partly.state, None)
         assert "evaluation_return" not in partly.dataset
         assert_same_run(purepg.resume(folder), result)
         assert_same_run(purepg.load(folder), result)
@@ -340,7 +348,8 @@ def test_compare_gives_all_the_same_budget_or_says_that_they_differ(tmp_path, ca
     assert "overshoot" in printed
     with xarray.open_dataset(tmp_path / "steps" / "dataset.nc", engine="h5netcdf") as data:
         assert (data["steps"].sum("iteration") >= 1000).all()
-    assert purepg.load(tmp_path / "steps" / "parts" / "001").method.optimizer.horizon == 8  # 1000 / (4 · 32)
+    # 1000 / (4 · 32)
+    assert purepg.load(tmp_path / "steps" / "parts" / "001").method.optimizer.horizon == 8  # pyright: ignore
 
 
 def test_a_sweep_over_the_size_of_an_update_fits_each_schedule(tmp_path):
@@ -350,5 +359,5 @@ def test_a_sweep_over_the_size_of_an_update_fits_each_schedule(tmp_path):
     )  # fmt: skip
     assert code == 0
     parts = [purepg.load(tmp_path / "sweep" / "parts" / name) for name in ("000", "001")]
-    assert [part.method.optimizer.horizon for part in parts] == [15, 8]
+    assert [part.method.optimizer.horizon for part in parts] == [15, 8]  # pyright: ignore
     assert [part.dataset.sizes["iteration"] for part in parts] == [15, 8]

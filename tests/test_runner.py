@@ -9,7 +9,7 @@ import pytest
 from problems import two_states
 
 import purepg
-from purepg import estimators, runner
+from purepg import estimators, run_length, runner
 from purepg.errors import InvalidInput
 
 METHOD = purepg.PolicyGradient(two_states(num_games=8), estimators.make("reinforce-loo"))
@@ -210,7 +210,7 @@ def test_progress_is_reported_and_ctrl_c_keeps_what_was_done():
     ],
 )
 def test_chunks_divide_the_run(num_updates, multiple_of, size):
-    assert runner._chunk_size(num_updates, multiple_of) == size
+    assert run_length.chunk(num_updates, multiple_of) == size
 
 
 @pytest.mark.parametrize(

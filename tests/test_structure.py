@@ -59,6 +59,7 @@ ORDER = (
     "elites",
     "cross_entropy",
     "training",
+    "run_length",
     "evaluation",
     "configuration",
     "deadlocks",

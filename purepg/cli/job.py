@@ -82,8 +82,9 @@ def parse_job(arguments: list[str], command: str, job: type[Job] = Job) -> tuple
         method, hyper = sweeps.changed(method, hyper, name, value)
     words = given(arguments)
     if parsed.steps is not None and "--updates" not in words:
-        fixed = lambda field: flag_of(field, job) in words  # noqa: E731
-        method = sweeps.as_long_as(parsed.steps, method, recipe.num_updates, fixed)
+        method = sweeps.as_long_as(
+            parsed.steps, method, recipe.num_updates, lambda field: flag_of(field, job) in words
+        )
         parsed = dataclasses.replace(parsed, updates=None)
     return parsed, method, hyper
 

@@ -35,8 +35,10 @@ def main(arguments: list[str]) -> None:
         raise InvalidInput(f"{', '.join(both)} is swept and given a value of its own: give one of them")
     if parsed.updates is None:  # what is swept may change how many updates the budget lasts for
         made_for = math.ceil(parsed.steps / method.task.steps_an_update[0])
-        stay = lambda field: field in over or flag_of(field, Sweep) in fixed  # noqa: E731
-        configs = [
-            c._replace(method=sweeps.as_long_as(parsed.steps, c.method, made_for, stay)) for c in configs
-        ]
+
+        def stays(field: str) -> bool:
+            return field in over or flag_of(field, Sweep) in fixed
+
+        methods = [sweeps.as_long_as(parsed.steps, config.method, made_for, stays) for config in configs]
+        configs = [config._replace(method=one) for config, one in zip(configs, methods, strict=True)]
     study.carry_out(configs, parsed, method.task.env.name, "sweep")

@@ -29,9 +29,10 @@ def result(result: Any, title: str, total_seconds: float) -> None:
     if skipped:
         print(f"{skipped} updates were not finite and left out; {frozen} seeds given up after 10 in a row")
     if (over := scores.overshoot(dataset)) is not None:
+        short = f"; {over.short} seeds stopped short of it, by their number of updates" if over.short else ""
         print(
             f"budget of {dataset.attrs['num_steps']:,} environment steps a seed: {made.min()} to {made.max()} updates, "
-            + _overshoot(over)
+            f"{over.mean:,.0f} steps beyond it on average, {over.most:,.0f} at most{short}"
         )
     steps = float(scores.steps_so_far(dataset)[:, -1].sum())
     seconds = dataset.attrs["run_seconds"]
@@ -100,7 +101,7 @@ def _configurations(report: Any, label: str) -> Any:
     solved = any(line.solved for line in report.lines.values())
     titles = ["seeds", "mean [95 %]", "middle half [95 %]", "median", "90 % of new runs"]
     budget = any(line.overshoot for line in report.lines.values())
-    titles += ["solved"] * solved + ["diverged", "steps a seed", *["overshoot"] * budget, "seconds"]
+    titles += ["solved"] * solved + ["diverged", "steps a seed", *["overshoot (most)"] * budget, "seconds"]
     for title in titles:
         table.add_column(title, justify="right")
     for name, line in report.lines.items():
@@ -114,17 +115,10 @@ def _configurations(report: Any, label: str) -> Any:
         ]
         cells += [f"{line.solved.share:.0%}"] if line.solved else []
         cells += [str(s.num_diverged), f"{line.steps:,.0f}"]
-        cells += [_overshoot(line.overshoot)] * budget + [f"{line.seconds:.1f}"]
+        over = line.overshoot
+        cells += [f"{over.mean:,.0f} ({over.most:,.0f})" if over else ""] * budget + [f"{line.seconds:.1f}"]
         table.add_row(name, *cells)
     return table
-
-
-def _overshoot(over: Any) -> str:
-    """What seeds played beyond their budget."""
-    if over is None:
-        return ""
-    short = f"; {over.short} seeds stopped short of it" if over.short else ""
-    return f"{over.mean:,.0f} beyond on average, {over.most:,.0f} at most{short}"
 
 
 _MANY = 15  # pairs; of more, those with the best are shown

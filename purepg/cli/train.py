@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> None:
 
 
 def tell_where(folder: Any, result: Any, num_updates: int | None) -> None:
-    from purepg.runner import is_done
+    from purepg.run_length import is_done
 
     if is_done(result.state, num_updates):
         print(f"Saved to {folder}")
