@@ -24,8 +24,8 @@ Measured with the defaults on 2 cores of an AMD EPYC that others used too (jax 0
 Seeds 0 to 99: 6 failed and 17 were lost again with 0.005, 1, 0.01; 1 and 2 with 0.002, 4, 0.01; none with 0.002, 4, 0
 (of 100 that is at most 3.7 %), where the worst seed returns 499.
 
-1. Losing is common, failing is what is left of it: most seeds find back while the rate is high, the falling rate keeps
-   the rest where they are.
+1. Most seeds that lose it find back while the rate is high; the falling rate keeps the others, and those that never
+   held it, where they are.
 2. Large steps are the main cause. Where all games reach 500 every TD error is near 0 and nothing holds the policy; the
    first game that falls is one error as large as V, and V, the body and the policy all move by it. Adam is a party to
    it: with a short memory of how large gradients have been (β₂) the steps in quiet times are larger and more is lost
