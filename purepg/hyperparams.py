@@ -102,8 +102,8 @@ def varies(hyper: Hyperparams, defaults: Any) -> bool:
     return any(jax.tree.leaves(jax.tree.map(lambda x, like: np.ndim(x) > np.ndim(like), hyper, like)))
 
 
-def some(hyper: Hyperparams, defaults: Any, which: slice) -> Hyperparams:
-    """The numbers of some of the replicates."""
+def some(hyper: Hyperparams, defaults: Any, which: slice | int) -> Hyperparams:
+    """The numbers of some of the replicates, or of one."""
     full, like = _beside_defaults(hyper, defaults)
     chosen = jax.tree.map(lambda x, like: x[which] if np.ndim(x) > np.ndim(like) else x, full, like)
     return chosen if hyper.env is not None else dataclasses.replace(chosen, env=None)

@@ -141,7 +141,8 @@ def test_signal_to_noise_over_training_is_measured_where_the_run_was():
     state, _ = purepg.train(method, hyper, purepg.init(method, hyper, key), 4)
     nothing = jax.tree.map(jnp.zeros_like, state.learner.params)
     there = diagnostics.gradient_statistics(
-        method.task, method.estimator, hyper, state.learner.params, jax.random.key(4), 50,
+        method.task, method.estimator, hyper, state.learner.params,
+        jax.random.fold_in(diagnostics.measuring_key(key), 4), 50,
         reference=(nothing, nothing),
     )  # fmt: skip
     np.testing.assert_allclose(snr[2], there.snr, rtol=1e-4)

@@ -155,6 +155,8 @@ def gradient_statistics(statistics: dict[str, Any], env_name: str) -> None:
         "signal/noise",
         "cosine",
         "largest |bias z|",
+        "without bias, 95 %",
+        "p (no bias)",
         "steps",
         "ms",
         "variance × steps",
@@ -163,6 +165,8 @@ def gradient_statistics(statistics: dict[str, Any], env_name: str) -> None:
         named = column == "estimator"
         table.add_column(column, justify="left" if named else "right", no_wrap=named)
     for name, s in statistics.items():
-        numbers = s.total_variance, s.snr, s.cosine, s.largest_bias_z, s.steps, 1000 * s.seconds, s.cost
-        table.add_row(name, *(f"{x:.4g}" for x in numbers))
+        bias = f"{s.largest_bias_z:.4g}", f"< {s.largest_without_bias:.3g}", f"{s.bias_p_value:.2g}"
+        before, after = (s.total_variance, s.snr, s.cosine), (s.steps, 1000 * s.seconds, s.cost)
+        cells = [*(f"{x:.4g}" for x in before), *bias, *(f"{x:.4g}" for x in after)]
+        table.add_row(name, *cells)
     _print(table)
