@@ -7,7 +7,7 @@ staggering of its own,
     variance    N · s²                             that of one game; games coupled by a baseline count rightly
     snr         ‖E ĝ‖ / √(Σ s²)                    of one batch, ‖E ĝ‖² estimated without bias
     bias z      (ḡ − ∇J) / its standard error      componentwise
-    p           1 − (1 − p₁)^K                     chance of the largest |bias z| of K components if there is no bias
+    bias p      of Hotelling's T²                  of the whole vector: small only where there is a bias (`bias_test`)
     cosine      of ḡ and ∇J
 
 ∇J (`purepg.reference_gradients`) is exact where a closed form is known, elsewhere the mean of a large sample of an
@@ -15,16 +15,9 @@ unbiased estimator, with its own standard error. It is the gradient of the retur
 also beside estimators that follow something else (segments, no γ^t). All of it is in scaled rewards, as estimators see
 them; `in_rewards` takes the scale out.
 
-The largest of thousands of |bias z| reaches 4 without any bias. p₁ is that of one component with such a |z|, by t with
-B − 1 degrees of freedom. p is the chance of K independent components, and at least that of any normal ones, however
-correlated (Šidák 1967): those of a softmax are, since the components of a state sum to 0, and p is then too large.
-A component that is 0 in most batches is not normal: of an event seen too seldom s² is too small as well. There it is
-taken as if events were as frequent as ∇J says, and where none was seen, of the largest size seen anywhere.
-
 What an estimator learns is settled first and then held fixed (`purepg.gradient_moments`): batches are independent.
 
-Reference: Greensmith, Bartlett and Baxter (2004); Mohamed et al., Monte Carlo Gradient Estimation (2020); Šidák (1967),
-Rectangular Confidence Regions for the Means of Multivariate Normal Distributions.
+Reference: Greensmith, Bartlett and Baxter (2004); Mohamed et al., Monte Carlo Gradient Estimation (2020).
 """
 
 import dataclasses
@@ -33,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import numpy as np
 
-from purepg import gradient_moments
+from purepg import bias_test, gradient_moments
 from purepg.critics import OwnCritic, SharedCritic
 from purepg.errors import InvalidInput
 from purepg.estimators import Estimator, ScoreFunction
@@ -41,7 +34,8 @@ from purepg.gradient_moments import Moments
 from purepg.hyperparams import Hyperparams
 from purepg.networks import Params
 from purepg.reference_gradients import exact_gradient as exact_gradient
-from purepg.reference_gradients import of_one_replicate, reference_gradient, with_parameters_of
+from purepg.reference_gradients import of_one_replicate, with_covariance, with_parameters_of
+from purepg.reference_gradients import reference_gradient as reference_gradient
 from purepg.task import Segments, Task, fitted
 from purepg.training import init, train
 
@@ -49,7 +43,6 @@ if TYPE_CHECKING:
     import xarray
 
 _STREAM = 2**31 + 8  # no update of a run folds it into its key, and no evaluation
-_SELDOM = 0.25  # a component that is not 0 in fewer of the batches is one of rare events
 
 
 class GradientStatistics(NamedTuple):
@@ -65,6 +58,7 @@ class GradientStatistics(NamedTuple):
     )
     snr: float
     cosine: float  # of mean and reference
+    bias_p_value: float  # of the hypothesis that there is no bias, of all components together
     num_batches: int
     num_games: int
     steps: float  # environment steps of a batch
@@ -77,36 +71,11 @@ class GradientStatistics(NamedTuple):
 
     @property
     def largest_bias_z(self) -> float:
-        """The largest of |bias z|; NaN if any is. How large it may be without a bias: `largest_without_bias`."""
-        return float(np.max(np.abs(self._every_z)))
+        """The largest of |bias z|, NaN if any is; for few components that all vary, otherwise see `bias_p_value`.
 
-    @property
-    def largest_without_bias(self) -> float:
-        """What the largest of |bias z| stays below in 95 % of the cases without a bias, or in more."""
-        from scipy import stats
-
-        one = -np.expm1(np.log(0.95) / max(self._num_uncertain, 1))
-        return float(stats.t.isf(one / 2, self.num_batches - 1))
-
-    @property
-    def bias_p_value(self) -> float:
-        """Chance of so large a `largest_bias_z`, or a larger one, if there is no bias; NaN if it is.
-
-        An upper bound where components are correlated; small only where there is a bias.
+        Of thousands it reaches 4 without a bias, and any number where an event of ∇J was never seen.
         """
-        from scipy import stats
-
-        one = 2 * stats.t.sf(self.largest_bias_z, self.num_batches - 1)
-        return float(-np.expm1(max(self._num_uncertain, 1) * np.log1p(-one))) if one < 1 else float(one)
-
-    @property
-    def _every_z(self) -> np.ndarray:
-        return np.concatenate([np.ravel(x) for x in jax.tree.leaves(self.bias_z)])
-
-    @property
-    def _num_uncertain(self) -> int:
-        """Components that are not certain and equal."""
-        return int(np.sum(self._every_z != 0))
+        return float(np.max(np.abs(np.concatenate([np.ravel(x) for x in jax.tree.leaves(self.bias_z)]))))
 
     @property
     def cost(self) -> float:
@@ -122,7 +91,7 @@ def gradient_statistics(
     key: jax.Array,
     num_batches: int,
     *,
-    reference: tuple[Params, Params] | None = None,
+    reference: tuple[Any, ...] | None = None,
 ) -> GradientStatistics:
     """Statistics of an estimator at `params`, over `num_batches` independent batches.
 
@@ -133,7 +102,8 @@ def gradient_statistics(
       params: of the policy as `estimator.bind(task)` makes it.
       key: typed key.
       num_batches: B, at least 2.
-      reference: (∇J, its standard error) where already known; else `reference_gradient` is asked.
+      reference: (∇J, its standard error) where already known; else `reference_gradient` is asked. A third entry is the
+        covariance of the error along the directions of `purepg.bias_test`; without it errors are taken as independent.
 
     Raises:
       InvalidInput: fewer than two batches, hyper-parameters of several replicates, or an estimator that does not suit
@@ -146,8 +116,8 @@ def gradient_statistics(
     batch_key, reference_key = jax.random.split(key)
     moments, seconds = gradient_moments.measure(task, estimator, hyper, params, batch_key, num_batches)
     if reference is None:
-        reference = reference_gradient(task, hyper, params, reference_key, estimator=estimator)
-    return _statistics(task, moments, reference, seconds)
+        reference = with_covariance(task, hyper, params, reference_key, estimator)
+    return statistics_of(task, moments, reference, seconds)
 
 
 def compare(
@@ -169,7 +139,7 @@ def compare(
     measure_key, reference_key = jax.random.split(key)
     task = of_one_replicate(task, hyper)
     shared = ScoreFunction(critic=SharedCritic()) if with_value else None
-    reference = reference_gradient(task, hyper, params, reference_key, estimator=shared)
+    reference = with_covariance(task, hyper, params, reference_key, shared)
     statistics = {}
     for name, estimator in estimators.items():
         if not with_value and isinstance(getattr(estimator, "critic", None), SharedCritic):
@@ -280,40 +250,40 @@ def to_dataset(statistics: dict[str, GradientStatistics]) -> "xarray.Dataset":
         "layer_variance": by_layer(np.sum, "variance"),
         "layer_largest_bias_z": by_layer(lambda x: np.abs(x).max(), "bias_z"),
     }
-    bias = "largest_bias_z", "largest_without_bias", "bias_p_value"
+    bias = "largest_bias_z", "bias_p_value"
     for name in ("total_variance", *bias, "snr", "cosine", "steps", "seconds", "cost"):
         variables[name] = (("estimator",), [float(getattr(r, name)) for r in records])
     dataset = xarray.Dataset(variables, {"estimator": list(statistics), "layer": layers})
     return dataset.assign_attrs(num_games=records[0].num_games, num_batches=records[0].num_batches)
 
 
-def _statistics(
-    task: Task, moments: Moments, reference: tuple[Params, Params], seconds: float
+def statistics_of(
+    task: Task, moments: Moments, reference: tuple[Any, ...], seconds: float
 ) -> GradientStatistics:
     num_games, count = task.collect.num_games, float(moments.count)
     error = gradient_moments.standard_error(moments)
-    mean, (true_mean, reference_error) = moments.mean, reference
+    mean, (true_mean, true_error, *covariance) = moments.mean, reference
     of_batch = jax.tree.map(lambda d: d / (count - 1), moments.deviation)
     noise = sum(float(np.sum(x)) for x in jax.tree.leaves(of_batch))
     signal = np.maximum(_dot(mean, mean) - noise / count, 0.0)  # NaN stays NaN
-    size = np.sqrt(_dot(mean, mean) * _dot(true_mean, true_mean))
-
-    def z(mean, true_mean, error, reference_error, seen):
-        # Sums in float32 are certain to some 1e-6 of their size only.
-        rounding = 1e-6 * (np.abs(mean) + np.abs(true_mean))
-        variance = _with_rare_events(error**2, mean, true_mean, seen / count, float(moments.largest) / count)
-        spread = np.sqrt(variance + reference_error**2 + rounding**2)
-        return np.divide(mean - true_mean, spread, out=np.zeros_like(spread), where=spread != 0)
-
+    length = np.sqrt(_dot(mean, mean) * _dot(true_mean, true_mean))
+    of_reference = covariance[0] if covariance else bias_test.covariance_of(true_error)
+    p_value = bias_test.p_value(
+        jax.tree.map(np.subtract, mean, true_mean),
+        jax.tree.map(lambda x, y: np.abs(x) + np.abs(y), mean, true_mean),
+        gradient_moments.covariance(moments) + of_reference,
+        int(count),
+    )
     return GradientStatistics(
         mean=mean,
         variance=jax.tree.map(lambda x: num_games * x, of_batch),
         standard_error=error,
         reference=true_mean,
-        reference_error=reference_error,
-        bias_z=jax.tree.map(z, mean, true_mean, error, reference_error, moments.seen),
+        reference_error=true_error,
+        bias_z=jax.tree.map(_z, mean, true_mean, error, true_error),
         snr=float("inf") if noise == 0 else float(np.sqrt(signal / noise)),
-        cosine=_dot(mean, true_mean) / size if size > 0 else float("nan"),
+        cosine=_dot(mean, true_mean) / length if length > 0 else float("nan"),
+        bias_p_value=p_value,
         num_batches=int(count),
         num_games=num_games,
         steps=float(moments.steps) / count,
@@ -321,21 +291,14 @@ def _statistics(
     )
 
 
-def _with_rare_events(
-    variance: np.ndarray, mean: np.ndarray, true_mean: np.ndarray, share: np.ndarray, largest: float
-) -> np.ndarray:
-    """Variances of means, of a component that is not 0 in a small `share` of the batches what it is if ∇J is true.
-
-    Of events of size m, n of them in B batches, mean and variance are n m / B and n m² / B²: with n ~ ∇J in place of
-    those counted the variance is ∇J / mean times as large, and ∇J m / B. `largest` is the largest m seen, over B.
-    """
-    most = np.abs(true_mean) * largest
-    more = np.divide(np.abs(true_mean), np.abs(mean), out=np.full_like(variance, np.inf), where=mean != 0)
-    expected = np.where(variance > 0, np.minimum(variance * np.minimum(more, 1e30), most), most)
-    return np.where(share < _SELDOM, np.maximum(variance, expected), variance)
-
-
 def _dot(a: Params, b: Params) -> float:
     return float(
         sum(np.sum(np.asarray(x, np.float64) * y) for x, y in zip(*map(jax.tree.leaves, (a, b)), strict=True))
     )
+
+
+def _z(mean: np.ndarray, reference: np.ndarray, error: np.ndarray, reference_error: np.ndarray) -> np.ndarray:
+    """Sums in float32 are certain to some 1e-6 of their size only."""
+    rounding = 1e-6 * (np.abs(mean) + np.abs(reference))
+    spread = np.sqrt(error**2 + reference_error**2 + rounding**2)
+    return np.divide(mean - reference, spread, out=np.zeros_like(spread), where=spread != 0)

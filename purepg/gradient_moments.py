@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from purepg import bias_test
 from purepg.errors import InvalidInput
 from purepg.estimators import Estimator
 from purepg.hyperparams import Hyperparams
@@ -29,8 +30,8 @@ class Moments(NamedTuple):
     count: jax.Array  # [], B
     mean: Params
     deviation: Params  # Σ (x − mean)²
-    seen: Params  # batches in which a component was not 0
-    largest: jax.Array  # [], |x| over all components and batches
+    along: jax.Array  # [K], mean along the directions of `purepg.bias_test`
+    together: jax.Array  # [K, K], Σ of the products of deviations along them
     steps: jax.Array  # [], sum
 
 
@@ -58,11 +59,12 @@ def measure(
             init_key, key = jax.random.split(key)
             state = _with_fresh_games(settled, estimator.init(task, hyper, params, init_key))
             estimate = estimator.estimate(task, hyper, params, state, key)
-            return _add(moments, estimate.policy_gradient, estimate.metrics["steps"].sum), None
+            gradient = estimate.policy_gradient
+            along = bias_test.along(directions, gradient)
+            return add(moments, gradient, along, estimate.metrics["steps"].sum), None
 
-        zero, zeros = jnp.zeros(()), jax.tree.map(jnp.zeros_like, params)
-        start = Moments(zero, zeros, zeros, zeros, zero, zero)
-        return jax.lax.scan(one_batch, start, jax.random.split(key, per_part))[0]
+        directions = bias_test.signs(params)
+        return jax.lax.scan(one_batch, zero(params), jax.random.split(key, per_part))[0]
 
     settle_key, key = jax.random.split(key)
     settled = jax.jit(settle)(params, settle_key)
@@ -89,16 +91,27 @@ def standard_error(moments: Moments) -> Params:
     return jax.tree.map(lambda d: np.sqrt(d / (moments.count - 1) / moments.count), moments.deviation)
 
 
-def _add(moments: Moments, gradient: Params, steps: jax.Array) -> Moments:
-    """Welford's update."""
+def covariance(moments: Moments) -> np.ndarray:
+    """Of the mean along the directions, [K, K]."""
+    return np.asarray(moments.together) / (moments.count - 1) / moments.count
+
+
+def zero(like: Params) -> Moments:
+    """Of no batch at all."""
+    zeros = jax.tree.map(jnp.zeros_like, like)
+    along = bias_test.along(bias_test.signs(like), zeros)
+    return Moments(jnp.zeros(()), zeros, zeros, along, jnp.outer(along, along), jnp.zeros(()))
+
+
+def add(moments: Moments, gradient: Params, along: jax.Array, steps: jax.Array | float) -> Moments:
+    """The moments with one batch more: Welford's update."""
     count = moments.count + 1.0
     before = jax.tree.map(jnp.subtract, gradient, moments.mean)
     mean = jax.tree.map(lambda m, d: m + d / count, moments.mean, before)
     deviation = jax.tree.map(lambda s, d, g, m: s + d * (g - m), moments.deviation, before, gradient, mean)
-    seen = jax.tree.map(lambda n, g: n + (g != 0), moments.seen, gradient)
-    sizes = jnp.array([jnp.max(jnp.abs(g), initial=0.0) for g in jax.tree.leaves(gradient)])
-    largest = jnp.maximum(moments.largest, sizes.max())
-    return Moments(count, mean, deviation, seen, largest, moments.steps + steps)
+    apart = along - moments.along
+    together = moments.together + jnp.outer(apart, apart) * (moments.count / count)
+    return Moments(count, mean, deviation, moments.along + apart / count, together, moments.steps + steps)
 
 
 def _merge(a: Moments, b: Moments) -> Moments:
@@ -112,8 +125,10 @@ def _merge(a: Moments, b: Moments) -> Moments:
         a.mean,
         b.mean,
     )
-    seen = jax.tree.map(np.add, a.seen, b.seen)
-    return Moments(count, mean, deviation, seen, np.maximum(a.largest, b.largest), a.steps + b.steps)
+    apart = b.along - a.along
+    along = a.along + apart * b.count / count
+    together = a.together + b.together + np.outer(apart, apart) * a.count * b.count / count
+    return Moments(count, mean, deviation, along, together, a.steps + b.steps)
 
 
 def _with_fresh_games(settled: Any, fresh: Any) -> Any:

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purepg import environments, exact, gradient_moments, hyperparams, observed_states
+from purepg import bias_test, environments, exact, gradient_moments, hyperparams, observed_states
 from purepg.baselines import LeaveOneOut
 from purepg.environments import EnvironmentSpec
 from purepg.errors import InvalidInput
@@ -49,9 +49,22 @@ def reference_gradient(
     Raises:
       InvalidInput: the numbers are of several replicates; or there is no closed form, and the policy has no score.
     """
+    return with_covariance(task, hyper, params, key, estimator, num_games)[:2]
+
+
+def with_covariance(
+    task: Task,
+    hyper: Hyperparams,
+    params: Params,
+    key: jax.Array,
+    estimator: Estimator | None = None,
+    num_games: int = 200_000,
+) -> tuple[Params, Params, np.ndarray]:
+    """`reference_gradient`, and the covariance of its error along the directions of `purepg.bias_test`, [K, K]."""
     known = exact_gradient(task, hyper, params, estimator=estimator)
     if known is not None:
-        return known, jax.tree.map(np.zeros_like, known)
+        certain = jax.tree.map(np.zeros_like, known)
+        return known, certain, bias_test.covariance_of(certain)
     task = of_one_replicate(task, hyper)
     whole = dataclasses.replace(task, collect=Games(_GAMES_A_BATCH, task.collect.max_steps))
     unbiased = ScoreFunction(baseline=LeaveOneOut())
@@ -60,7 +73,7 @@ def reference_gradient(
         whole = with_parameters_of(whole, estimator)
     num_batches = max(2, num_games // _GAMES_A_BATCH)
     moments, _ = gradient_moments.measure(whole, unbiased, hyper, params, key, num_batches)
-    return moments.mean, gradient_moments.standard_error(moments)
+    return moments.mean, gradient_moments.standard_error(moments), gradient_moments.covariance(moments)
 
 
 def exact_gradient(

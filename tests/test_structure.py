@@ -67,6 +67,7 @@ ORDER = (
     "swept",
     "statistics",
     "comparisons",
+    "bias_test",
     "gradient_moments",
     "observed_states",
     "reference_gradients",
