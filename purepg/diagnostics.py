@@ -33,6 +33,7 @@ from purepg.estimators import Estimator, ScoreFunction
 from purepg.gradient_moments import Moments
 from purepg.hyperparams import Hyperparams
 from purepg.networks import Params
+from purepg.policy_gradient import PolicyGradient
 from purepg.reference_gradients import exact_gradient as exact_gradient
 from purepg.reference_gradients import of_one_replicate, with_covariance, with_parameters_of
 from purepg.reference_gradients import reference_gradient as reference_gradient
@@ -112,7 +113,7 @@ def gradient_statistics(
     if num_batches < 2:
         raise InvalidInput(f"num_batches = {num_batches}: a variance needs at least 2")
     task = of_one_replicate(task, hyper)
-    estimator.check(task)
+    PolicyGradient(task, estimator).check_numbers(hyper)
     batch_key, reference_key = jax.random.split(key)
     moments, seconds = gradient_moments.measure(task, estimator, hyper, params, batch_key, num_batches)
     if reference is None:
