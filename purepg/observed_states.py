@@ -62,7 +62,7 @@ def is_linear_model(spec: EnvironmentSpec, params: Any) -> bool:
 
 def _played(spec: EnvironmentSpec, params: Any) -> tuple[Any, np.ndarray, Any, np.ndarray]:
     """(state, action, state after it, what is seen there) of random play up to each game's end, `[rows, ...]`."""
-    env = environments.resolve(spec)
+    env, params = environments.resolve(spec), jax.tree.map(jnp.asarray, params)
 
     def choose(key):
         if environments.is_discrete(spec):

@@ -262,7 +262,7 @@ def test_references_end_at_the_limit_in_use(name):
     for task, hyper in ((of(name), limited), (of(name, 3), HYPER)):
         found = diagnostics.exact_gradient(task, hyper, params)
         jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-6), found, wanted)
-    longer = diagnostics.exact_gradient(of(name, 4), HYPER, params)
+    longer = diagnostics.exact_gradient(of(name, 7), HYPER, params)
     assert (
         max(np.abs(x - y).max() for x, y in zip(*map(jax.tree.leaves, (longer, wanted)), strict=True)) > 1e-3
     )
@@ -363,7 +363,7 @@ class Wrapped:
 
 def test_running_games_are_fresh_wherever_they_are_in_the_state():
     """On a clock, whose reward tells the time of a game and nothing else, batches with the same games are alike."""
-    task = dataclasses.replace(of("Chain"), collect=purepg.Segments(4, 2))
+    task = dataclasses.replace(of("Bandit"), collect=purepg.Segments(4, 2))
     params = elsewhere(task, Wrapped())
     measure = functools.partial(diagnostics.gradient_statistics, task)
     nothing = jax.tree.map(np.zeros_like, params)
