@@ -362,8 +362,8 @@ class Wrapped:
 
 
 def test_running_games_are_fresh_wherever_they_are_in_the_state():
-    """On a clock, whose reward tells the time of a game and nothing else, batches with the same games are alike."""
-    task = dataclasses.replace(of("Bandit"), collect=purepg.Segments(4, 2))
+    """Batches that all start from the same games are more alike than they are."""
+    task = dataclasses.replace(of("Chain"), collect=purepg.Segments(4, 2, max_steps=12))
     params = elsewhere(task, Wrapped())
     measure = functools.partial(diagnostics.gradient_statistics, task)
     nothing = jax.tree.map(np.zeros_like, params)
@@ -372,6 +372,14 @@ def test_running_games_are_fresh_wherever_they_are_in_the_state():
         for e in (estimators.make("gae"), Wrapped())
     )
     np.testing.assert_allclose(wrapped.total_variance, plain.total_variance, rtol=1e-5)
+
+    def afresh(key):
+        start, go = jax.random.split(key)
+        state = Wrapped().init(task, HYPER, params, start)
+        return Wrapped().estimate(task, HYPER, params, state, go).policy_gradient["table"]
+
+    samples = jax.jit(lambda keys: jax.lax.map(afresh, keys))(jax.random.split(jax.random.key(9), 400))
+    assert wrapped.total_variance == pytest.approx(4 * samples.var(axis=0).sum(), rel=0.25)
     with pytest.raises(InvalidInput, match="Wrapped holds no running games"):
         measure(Wrapped(hidden=True), HYPER, params, jax.random.key(0), 4)
 
