@@ -72,10 +72,7 @@ class GradientStatistics(NamedTuple):
 
     @property
     def largest_bias_z(self) -> float:
-        """The largest of |bias z|, NaN if any is; for few components that all vary, otherwise see `bias_p_value`.
-
-        Of thousands it reaches 4 without a bias, and any number where an event of ∇J was never seen.
-        """
+        """The largest of |bias z|, NaN if any is; of thousands, or where an event is never seen, no sign of a bias."""
         return float(np.max(np.abs(np.concatenate([np.ravel(x) for x in jax.tree.leaves(self.bias_z)]))))
 
     @property
@@ -225,14 +222,11 @@ def in_rewards(statistics: GradientStatistics, reward_scale: float) -> GradientS
     """
     if reward_scale == 0:
         raise InvalidInput("reward_scale = 0: nothing is left of the rewards to measure a gradient of")
-    linear = "mean", "standard_error", "reference", "reference_error", "bias_z"
-    factors = dict.fromkeys(linear, 1 / reward_scale) | {"variance": 1 / reward_scale**2}
-    factors |= {name: abs(1 / reward_scale) for name in ("standard_error", "reference_error")}
-    factors["bias_z"] = np.sign(reward_scale)
-    divided = {
-        name: jax.tree.map(lambda x, f=f: x * f, getattr(statistics, name)) for name, f in factors.items()
-    }
-    return statistics._replace(**divided)
+    size = 1 / abs(reward_scale)
+    factors = dict.fromkeys(("mean", "reference"), 1 / reward_scale) | {"variance": size**2}
+    factors |= dict.fromkeys(("standard_error", "reference_error"), size) | {"bias_z": np.sign(reward_scale)}
+    fields = {n: jax.tree.map(lambda x, f=f: x * f, getattr(statistics, n)) for n, f in factors.items()}
+    return statistics._replace(**fields)
 
 
 def to_dataset(statistics: dict[str, GradientStatistics]) -> "xarray.Dataset":
@@ -251,8 +245,8 @@ def to_dataset(statistics: dict[str, GradientStatistics]) -> "xarray.Dataset":
         "layer_variance": by_layer(np.sum, "variance"),
         "layer_largest_bias_z": by_layer(lambda x: np.abs(x).max(), "bias_z"),
     }
-    bias = "largest_bias_z", "bias_p_value"
-    for name in ("total_variance", *bias, "snr", "cosine", "steps", "seconds", "cost"):
+    bias = "largest_bias_z", "bias_p_value", "cosine"
+    for name in ("total_variance", *bias, "snr", "steps", "seconds", "cost"):
         variables[name] = (("estimator",), [float(getattr(r, name)) for r in records])
     dataset = xarray.Dataset(variables, {"estimator": list(statistics), "layer": layers})
     return dataset.assign_attrs(num_games=records[0].num_games, num_batches=records[0].num_batches)

@@ -147,8 +147,11 @@ def _finite_mdp_gradient(
         return distribution.logits
 
     at, pull_back = jax.vjp(logits, params)
+    transition, reward, initial = environments.exact_model(task.env, env_params)
     by_logits = exact.policy_gradient(
-        *environments.exact_model(task.env, env_params),
+        transition,
+        reward,
+        initial,
         np.asarray(at, np.float64),
         float(hyper.discount),
         horizon=_horizon(task, env_params),
@@ -182,7 +185,7 @@ def _lqr_gradient(task: Task, hyper: Hyperparams, params: Params) -> Params:
     learned = policy.std == "learned"
     std = np.exp(np.asarray(params["log_std"], np.float64)) if learned else float(policy.initial_std)
     mean = np.asarray(env_params.initial_mean, np.float64)
-    arguments = (
+    arguments: Any = (
         _bordered(A, corner=1.0),
         np.pad(B, ((0, 1), (0, 0))),
         _bordered(Q),
