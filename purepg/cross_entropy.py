@@ -35,7 +35,7 @@ from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
 from purepg.networks import Params, Table
-from purepg.policies import Softmax
+from purepg.policies import Softmax, refuse_without_score
 from purepg.policy_gradient import Optimizer
 from purepg.rollout import Act, Rows
 from purepg.task import Games, Task
@@ -93,7 +93,7 @@ class CrossEntropy:
     elite_fraction: float = 0.125
     """Share of the candidates that are elites, in (0, 1]; over parameters at least two are."""
     smoothing: float = 0.0
-    """ρ in [0, 1): how much of the old distribution is kept; not for the fit of a network, whose steps are few."""
+    """ρ in [0, 1): how much of the old distribution is kept; over sessions for a table alone."""
     noise_floor: float = 0.0
     """σ₀: least σ of a parameter; in a session's table the share of uniform actions, at most 1."""
 
@@ -234,6 +234,13 @@ class CrossEntropy:
             raise InvalidInput(
                 "the cross-entropy method does not normalise observations: leave normalize_observations off"
             )
+        if isinstance(self.over, OverSessions) and not self._has_closed_form:
+            refuse_without_score(self.task.policy, "a fit to sessions")
+            for name in ("smoothing", "noise_floor"):
+                if given := getattr(self, name):
+                    raise InvalidInput(
+                        f"{name} = {given}: over sessions it is for a table, a network is fitted by steps; leave it 0"
+                    )
         num_games = self.task.collect.num_games
         if isinstance(self.over, OverParameters) and num_games % self.over.games:
             raise InvalidInput(

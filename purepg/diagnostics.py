@@ -6,43 +6,44 @@ staggering of its own,
     mean        ḡ                                  standard error   s/√B, componentwise, s² = Var ĝ
     variance    N · s²                             that of one game; games coupled by a baseline count rightly
     snr         ‖E ĝ‖ / √(Σ s²)                    of one batch, ‖E ĝ‖² estimated without bias
-    bias z      (ḡ − ∇J) / its standard error      componentwise; beyond 4 is a bias
+    bias z      (ḡ − ∇J) / its standard error      componentwise
+    bias p      of Hotelling's T²                  of the whole vector: small only where there is a bias (`bias_test`)
     cosine      of ḡ and ∇J
 
-∇J is exact for a softmax policy, tabular or not, in a finite MDP and for a linear Gaussian policy in an LQR problem;
-elsewhere it is the mean of a large sample of an unbiased estimator, with its own standard error. It is the gradient of
-the return of whole games up to the time limit, also beside estimators that follow something else (segments, no γ^t).
+∇J (`purepg.reference_gradients`) is exact where a closed form is known, elsewhere the mean of a large sample of an
+unbiased estimator, with its own standard error. It is the gradient of the return of whole games up to the time limit,
+also beside estimators that follow something else (segments, no γ^t). All of it is in scaled rewards, as estimators see
+them; `in_rewards` takes the scale out.
 
-What an estimator learns (averages, critics) is settled by a few estimates at the same parameters first and then held
-fixed, so that batches are independent.
+What an estimator learns is settled first and then held fixed (`purepg.gradient_moments`): batches are independent.
 
 Reference: Greensmith, Bartlett and Baxter (2004); Mohamed et al., Monte Carlo Gradient Estimation (2020).
 """
 
 import dataclasses
-import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from purepg import environments, exact
-from purepg.baselines import LeaveOneOut
-from purepg.critics import NoCritic, OwnCritic, SharedCritic
+from purepg import bias_test, gradient_moments
+from purepg.critics import OwnCritic, SharedCritic
 from purepg.errors import InvalidInput
 from purepg.estimators import Estimator, ScoreFunction
+from purepg.gradient_moments import Moments
 from purepg.hyperparams import Hyperparams
-from purepg.networks import MLP, Params
-from purepg.policies import Gaussian, Softmax
-from purepg.seeds import Placed
-from purepg.task import Games, Segments, Task
+from purepg.networks import Params
+from purepg.policy_gradient import PolicyGradient
+from purepg.reference_gradients import exact_gradient as exact_gradient
+from purepg.reference_gradients import of_one_replicate, with_covariance, with_parameters_of
+from purepg.reference_gradients import reference_gradient as reference_gradient
+from purepg.task import Segments, Task, fitted
 from purepg.training import init, train
 
 if TYPE_CHECKING:
     import xarray
 
-_SETTLING = 100  # estimates before a baseline or critic is held fixed
+_STREAM = 2**31 + 8  # no update of a run folds it into its key, and no evaluation
 
 
 class GradientStatistics(NamedTuple):
@@ -58,6 +59,7 @@ class GradientStatistics(NamedTuple):
     )
     snr: float
     cosine: float  # of mean and reference
+    bias_p_value: float  # of the hypothesis that there is no bias, of all components together
     num_batches: int
     num_games: int
     steps: float  # environment steps of a batch
@@ -70,20 +72,13 @@ class GradientStatistics(NamedTuple):
 
     @property
     def largest_bias_z(self) -> float:
-        """The largest of |bias z|; of thousands of components the largest reaches 4 without a bias."""
-        return float(max(np.abs(x).max() for x in jax.tree.leaves(self.bias_z)))
+        """The largest of |bias z|, NaN if any is; of thousands, or where an event is never seen, no sign of a bias."""
+        return float(np.max(np.abs(np.concatenate([np.ravel(x) for x in jax.tree.leaves(self.bias_z)]))))
 
     @property
     def cost(self) -> float:
         """Variance of the batch estimate × environment steps: what a given accuracy takes, whatever the batch size."""
         return self.total_variance / self.num_games * self.steps
-
-
-class _Moments(NamedTuple):
-    count: jax.Array  # []
-    mean: Params
-    deviation: Params  # Σ (x − mean)²
-    steps: jax.Array  # [], sum
 
 
 def gradient_statistics(
@@ -94,7 +89,7 @@ def gradient_statistics(
     key: jax.Array,
     num_batches: int,
     *,
-    reference: tuple[Params, Params] | None = None,
+    reference: tuple[Any, ...] | None = None,
 ) -> GradientStatistics:
     """Statistics of an estimator at `params`, over `num_batches` independent batches.
 
@@ -105,19 +100,22 @@ def gradient_statistics(
       params: of the policy as `estimator.bind(task)` makes it.
       key: typed key.
       num_batches: B, at least 2.
-      reference: (∇J, its standard error) where already known; else `reference_gradient` is asked.
+      reference: (∇J, its standard error) where already known; else `reference_gradient` is asked. A third entry is the
+        covariance of the error along the directions of `purepg.bias_test`; without it errors are taken as independent.
 
     Raises:
-      InvalidInput: fewer than two batches, or an estimator that does not suit the task.
+      InvalidInput: fewer than two batches, hyper-parameters of several replicates, or an estimator that does not suit
+        the task.
     """
     if num_batches < 2:
         raise InvalidInput(f"num_batches = {num_batches}: a variance needs at least 2")
-    estimator.check(task)
+    task = of_one_replicate(task, hyper)
+    PolicyGradient(task, estimator).check_numbers(hyper)
     batch_key, reference_key = jax.random.split(key)
-    moments, seconds = _measure(task, estimator, hyper, params, batch_key, num_batches)
+    moments, seconds = gradient_moments.measure(task, estimator, hyper, params, batch_key, num_batches)
     if reference is None:
-        reference = reference_gradient(task, hyper, params, reference_key, estimator=estimator)
-    return _statistics(task, moments, reference, seconds)
+        reference = with_covariance(task, hyper, params, reference_key, estimator)
+    return statistics_of(task, moments, reference, seconds)
 
 
 def compare(
@@ -137,28 +135,22 @@ def compare(
         a critic that would share the network gets one of its own, so that all parameters are the policy's.
     """
     measure_key, reference_key = jax.random.split(key)
-    like = ScoreFunction(critic=SharedCritic()) if with_value else None
-    reference = reference_gradient(task, hyper, params, reference_key, estimator=like)
+    task = of_one_replicate(task, hyper)
+    shared = ScoreFunction(critic=SharedCritic()) if with_value else None
+    reference = with_covariance(task, hyper, params, reference_key, shared)
     statistics = {}
     for name, estimator in estimators.items():
-        critic = getattr(estimator, "critic", None)
-        if with_value and isinstance(
-            critic, NoCritic
-        ):  # leaves V alone, but has parameters of the same shape
-            estimator = dataclasses.replace(estimator, critic=SharedCritic())
-        elif not with_value and isinstance(critic, SharedCritic):
+        if not with_value and isinstance(getattr(estimator, "critic", None), SharedCritic):
             estimator = dataclasses.replace(estimator, critic=OwnCritic(steps=4))
-        collect = task.collect
+        own = task
         if getattr(estimator, "time_limit", "objective") == "bootstrap":
-            collect = Segments(collect.num_games, max_steps=collect.max_steps)
+            collect = Segments(task.collect.num_games, max_steps=task.collect.max_steps)
+            own = dataclasses.replace(task, collect=collect)
+        estimator.check(own)
+        if shared is not None:  # also those that leave V alone
+            own = with_parameters_of(own, shared)
         statistics[name] = gradient_statistics(
-            dataclasses.replace(task, collect=collect),
-            estimator,
-            hyper,
-            params,
-            measure_key,
-            num_batches,
-            reference=reference,
+            own, estimator, hyper, params, measure_key, num_batches, reference=reference
         )
     return statistics
 
@@ -183,15 +175,18 @@ def signal_to_noise_over_training(
       num_batches: independent batches at each point.
 
     Returns:
-      Updates done [K] and the ratios ‖E ĝ‖ / √(Σ Var ĝ) [K] of one batch; 0 where noise hides the signal.
+      Updates done [K] and the ratios ‖E ĝ‖ / √(Σ Var ĝ) [K] of one batch; 0 where noise hides the signal, NaN where
+      gradients are not finite.
 
     Raises:
-      InvalidInput: the method estimates no gradient.
+      InvalidInput: the method estimates no gradient, or hyper-parameters are those of several replicates.
     """
     if not hasattr(method, "estimator"):
         raise InvalidInput(
             f"{type(method).__name__} estimates no gradient of J: take the run of a policy gradient"
         )
+    of_one_replicate(method.task, hyper)
+    method = fitted(method, hyper)
     gap = max(1, num_updates // num_points)
     advance = jax.jit(lambda state: train(method, hyper, state, gap)[0])
     state, ratios = jax.jit(lambda: init(method, hyper, key))(), []
@@ -204,13 +199,34 @@ def signal_to_noise_over_training(
             method.estimator,
             hyper,
             params,
-            jax.random.key(int(iteration)),
+            jax.random.fold_in(measuring_key(key), iteration),
             num_batches,
             reference=(nothing, nothing),
         )
         ratios.append(measured.snr)
         state = advance(state)
     return at, np.array(ratios)
+
+
+def measuring_key(key: jax.Array) -> jax.Array:
+    """A key for measurements beside the run that `key` begins: neither its start nor its updates draw from it."""
+    _, run_key = jax.random.split(key)
+    return jax.random.fold_in(run_key, _STREAM)
+
+
+def in_rewards(statistics: GradientStatistics, reward_scale: float) -> GradientStatistics:
+    """Statistics that were measured at a `reward_scale`, of the gradient of the return in plain rewards.
+
+    Raises:
+      InvalidInput: the scale is 0.
+    """
+    if reward_scale == 0:
+        raise InvalidInput("reward_scale = 0: nothing is left of the rewards to measure a gradient of")
+    size = 1 / abs(reward_scale)
+    factors = dict.fromkeys(("mean", "reference"), 1 / reward_scale) | {"variance": size**2}
+    factors |= dict.fromkeys(("standard_error", "reference_error"), size) | {"bias_z": np.sign(reward_scale)}
+    fields = {n: jax.tree.map(lambda x, f=f: x * f, getattr(statistics, n)) for n, f in factors.items()}
+    return statistics._replace(**fields)
 
 
 def to_dataset(statistics: dict[str, GradientStatistics]) -> "xarray.Dataset":
@@ -229,222 +245,40 @@ def to_dataset(statistics: dict[str, GradientStatistics]) -> "xarray.Dataset":
         "layer_variance": by_layer(np.sum, "variance"),
         "layer_largest_bias_z": by_layer(lambda x: np.abs(x).max(), "bias_z"),
     }
-    for name in ("total_variance", "largest_bias_z", "snr", "cosine", "steps", "seconds", "cost"):
+    bias = "largest_bias_z", "bias_p_value", "cosine"
+    for name in ("total_variance", *bias, "snr", "steps", "seconds", "cost"):
         variables[name] = (("estimator",), [float(getattr(r, name)) for r in records])
     dataset = xarray.Dataset(variables, {"estimator": list(statistics), "layer": layers})
     return dataset.assign_attrs(num_games=records[0].num_games, num_batches=records[0].num_batches)
 
 
-def reference_gradient(
-    task: Task,
-    hyper: Hyperparams,
-    params: Params,
-    key: jax.Array,
-    *,
-    estimator: Estimator | None = None,
-    num_games: int = 200_000,
-) -> tuple[Params, Params]:
-    """∇J of whole games up to the time limit, and its standard error: exact where possible, else sampled.
-
-    Args:
-      estimator: gives the shape of the parameters, where a critic shares the policy's network.
-      num_games: games of the sample, where one is taken (REINFORCE with γ^t and the leave-one-out baseline).
-    """
-    known = exact_gradient(task, hyper, params, estimator=estimator)
-    if known is not None:
-        return known, jax.tree.map(np.zeros_like, known)
-    games = 256
-    whole = dataclasses.replace(task, collect=Games(games, task.collect.max_steps))
-    unbiased = ScoreFunction(
-        baseline=LeaveOneOut(), critic=getattr(estimator, "critic", ScoreFunction().critic)
-    )
-    if not _scores(task):
-        raise InvalidInput(
-            "a policy without noise has no score: there is no unbiased reference for its gradient here"
-        )
-    moments, _ = _measure(whole, unbiased, hyper, params, key, max(2, num_games // games))
-    spread = _standard_error(moments)
-    return moments.mean, spread
-
-
-def exact_gradient(
-    task: Task, hyper: Hyperparams, params: Params, *, estimator: Estimator | None = None
-) -> Params | None:
-    """∇J of whole games up to the time limit in closed form, or None where there is none."""
-    env = environments.resolve(task.env)
-    env_params = environments.parameters(task.env, hyper.env)
-    if hasattr(env, "exact_model") and isinstance(task.policy, Softmax):
-        return _finite_mdp_gradient(task, hyper, params, estimator, env.exact_model(env_params))
-    if hasattr(env, "exact_lqr") and _is_linear_gaussian(task):
-        return _lqr_gradient(task, hyper, params, env.exact_lqr(env_params))
-    return None
-
-
-def _finite_mdp_gradient(
-    task: Task, hyper: Hyperparams, params: Params, estimator: Any, model: Any
-) -> Params:
-    """The gradient by the logits of all states, carried back to the parameters."""
-    policy = task.bind_policy() if estimator is None else estimator.bind(task)
-    transition, reward, initial = model
-    states = jnp.arange(np.shape(transition)[0])
-
-    def logits(params):
-        distribution: Any = policy.distribution(params, states)
-        return distribution.logits
-
-    at, pull_back = jax.vjp(logits, params)
-    by_logits = exact.policy_gradient(
-        transition,
-        reward,
-        initial,
-        np.asarray(at, np.float64),
-        float(hyper.discount),
-        horizon=task.max_steps,
-    )
-    return jax.tree.map(np.asarray, pull_back(jnp.asarray(hyper.reward_scale * by_logits, at.dtype))[0])
-
-
-def _is_linear_gaussian(task: Task) -> bool:
-    policy = task.policy
-    return (
-        isinstance(policy, Gaussian)
-        and policy.std != "state"
-        and not policy.squash
-        and not task.normalize_observations
-        and isinstance(policy.network, MLP)
-        and policy.network.hidden == ()
-    )
-
-
-def _lqr_gradient(task: Task, hyper: Hyperparams, params: Params, problem: Any) -> Params | None:
-    """u = Wᵀx + c + σ ε, so K = −Wᵀ; closed form only for c = 0, and games that start around 0 (else ∂J/∂c ≠ 0)."""
-    (name,) = params["network"]
-    kernel, bias = params["network"][name]["kernel"], params["network"][name]["bias"]
-    env_params: Any = environments.parameters(task.env, hyper.env)
-    if np.any(np.asarray(bias) != 0) or np.any(np.asarray(env_params.initial_mean) != 0):
-        return None
-    learned = task.policy.std == "learned"  # pyright: ignore
-    std = np.exp(np.asarray(params["log_std"], np.float64)) if learned else task.policy.initial_std  # pyright: ignore
-    A, B, Q, R = (np.asarray(x, np.float64) for x in problem[:4])
-    gain, second_moment = (
-        -np.asarray(kernel, np.float64).T,
-        np.asarray(problem.initial_second_moment, np.float64),
-    )
-    options: Any = {
-        "discount": float(hyper.discount),
-        "action_std": std,
-        "horizon": task.max_steps,
-        "noise_covariance": np.asarray(problem.noise_covariance, np.float64),
-    }
-    scale = float(hyper.reward_scale)
-    by_kernel = (
-        scale * np.asarray(exact.lqr_gradient(A, B, Q, R, gain, second_moment, **options)).T
-    )  # of the cost by K: two signs cancel
-    gradient: Any = {"network": {name: {"kernel": by_kernel, "bias": np.zeros_like(bias)}}}
-    if learned:
-        gradient["log_std"] = (
-            -scale * std * np.asarray(exact.lqr_std_gradient(A, B, Q, R, gain, second_moment, **options))
-        )
-    return gradient
-
-
-def _scores(task: Task) -> bool:
-    return not (
-        isinstance(task.policy, Gaussian) and task.policy.std == "fixed" and task.policy.initial_std == 0
-    )
-
-
-def _measure(
-    task: Task, estimator: Any, hyper: Hyperparams, params: Params, key: jax.Array, num_batches: int
-) -> tuple[_Moments, float]:
-    """Moments over independent batches, split over the devices; and seconds for a batch."""
-    num_parts = min(len(jax.local_devices()), num_batches // 2)
-    per_part = -(-num_batches // num_parts)
-
-    def settle(params, key):
-        def one(state, key):
-            return estimator.estimate(task, hyper, params, state, key).state, None
-
-        state = estimator.init(task, hyper, params, key)
-        return jax.lax.scan(one, state, jax.random.split(key, _SETTLING))[0]
-
-    def one_part(params, settled, key):
-        def one_batch(moments: _Moments, key) -> tuple[_Moments, None]:
-            init_key, key = jax.random.split(key)
-            state = _with_fresh_games(settled, estimator.init(task, hyper, params, init_key))
-            estimate = estimator.estimate(task, hyper, params, state, key)
-            return _add(moments, estimate.policy_gradient, estimate.metrics["steps"].sum), None
-
-        zeros = jax.tree.map(jnp.zeros_like, params)
-        start = _Moments(jnp.zeros(()), zeros, zeros, jnp.zeros(()))
-        return jax.lax.scan(one_batch, start, jax.random.split(key, per_part))[0]
-
-    settle_key, key = jax.random.split(key)
-    settled = jax.jit(settle)(params, settle_key)
-    placed = Placed(one_part, num_parts)
-    tiled = jax.tree.map(lambda x: jnp.broadcast_to(x[None], (num_parts, *x.shape)), (params, settled))
-    arguments = placed.pad((*tiled, jax.random.split(key, num_parts)))
-    compiled = placed.compile(*arguments)
-    started = time.perf_counter()
-    parts = jax.device_get(placed.unpad(compiled(*arguments)))
-    seconds = (time.perf_counter() - started) / (per_part * num_parts)
-    moments = jax.tree.map(lambda x: np.asarray(x[0], np.float64), parts)
-    for i in range(1, num_parts):
-        moments = _merge(moments, jax.tree.map(lambda x, i=i: np.asarray(x[i], np.float64), parts))
-    return moments, seconds
-
-
-def _add(moments: _Moments, gradient: Params, steps: jax.Array) -> _Moments:
-    """Welford's update."""
-    count = moments.count + 1.0
-    before = jax.tree.map(jnp.subtract, gradient, moments.mean)
-    mean = jax.tree.map(lambda m, d: m + d / count, moments.mean, before)
-    deviation = jax.tree.map(lambda s, d, g, m: s + d * (g - m), moments.deviation, before, gradient, mean)
-    return _Moments(count, mean, deviation, moments.steps + steps)
-
-
-def _merge(a: _Moments, b: _Moments) -> _Moments:
-    """Chan, Golub and LeVeque's (1983)."""
-    count = a.count + b.count
-    mean = jax.tree.map(lambda x, y: x + (y - x) * b.count / count, a.mean, b.mean)
-    deviation = jax.tree.map(
-        lambda u, v, x, y: u + v + (y - x) ** 2 * a.count * b.count / count,
-        a.deviation,
-        b.deviation,
-        a.mean,
-        b.mean,
-    )
-    return _Moments(count, mean, deviation, a.steps + b.steps)
-
-
-def _with_fresh_games(settled: Any, fresh: Any) -> Any:
-    """What was learned, with games of its own."""
-    return settled._replace(games=fresh.games) if hasattr(settled, "games") else settled
-
-
-def _standard_error(moments: _Moments) -> Params:
-    return jax.tree.map(lambda d: np.sqrt(d / (moments.count - 1) / moments.count), moments.deviation)
-
-
-def _statistics(
-    task: Task, moments: _Moments, reference: tuple[Params, Params], seconds: float
+def statistics_of(
+    task: Task, moments: Moments, reference: tuple[Any, ...], seconds: float
 ) -> GradientStatistics:
     num_games, count = task.collect.num_games, float(moments.count)
-    error = _standard_error(moments)
-    mean, (exact_mean, reference_error) = moments.mean, reference
+    error = gradient_moments.standard_error(moments)
+    mean, (true_mean, true_error, *covariance) = moments.mean, reference
     of_batch = jax.tree.map(lambda d: d / (count - 1), moments.deviation)
     noise = sum(float(np.sum(x)) for x in jax.tree.leaves(of_batch))
-    signal = max(_dot(mean, mean) - noise / count, 0.0)
-    size = np.sqrt(_dot(mean, mean) * _dot(exact_mean, exact_mean))
+    signal = np.maximum(_dot(mean, mean) - noise / count, 0.0)  # NaN stays NaN
+    length = np.sqrt(_dot(mean, mean) * _dot(true_mean, true_mean))
+    of_reference = covariance[0] if covariance else bias_test.covariance_of(true_error)
+    p_value = bias_test.p_value(
+        jax.tree.map(np.subtract, mean, true_mean),
+        jax.tree.map(lambda x, y: np.abs(x) + np.abs(y), mean, true_mean),
+        gradient_moments.covariance(moments) + of_reference,
+        int(count),
+    )
     return GradientStatistics(
         mean=mean,
         variance=jax.tree.map(lambda x: num_games * x, of_batch),
         standard_error=error,
-        reference=exact_mean,
-        reference_error=reference_error,
-        bias_z=jax.tree.map(_z, mean, exact_mean, error, reference_error),
-        snr=float(np.sqrt(signal / noise)) if noise > 0 else float("inf"),
-        cosine=_dot(mean, exact_mean) / size if size > 0 else float("nan"),
+        reference=true_mean,
+        reference_error=true_error,
+        bias_z=jax.tree.map(_z, mean, true_mean, error, true_error),
+        snr=float("inf") if noise == 0 else float(np.sqrt(signal / noise)),
+        cosine=_dot(mean, true_mean) / length if length > 0 else float("nan"),
+        bias_p_value=p_value,
         num_batches=int(count),
         num_games=num_games,
         steps=float(moments.steps) / count,
@@ -462,4 +296,4 @@ def _z(mean: np.ndarray, reference: np.ndarray, error: np.ndarray, reference_err
     """Sums in float32 are certain to some 1e-6 of their size only."""
     rounding = 1e-6 * (np.abs(mean) + np.abs(reference))
     spread = np.sqrt(error**2 + reference_error**2 + rounding**2)
-    return np.divide(mean - reference, spread, out=np.zeros_like(spread), where=spread > 0)
+    return np.divide(mean - reference, spread, out=np.zeros_like(spread), where=spread != 0)

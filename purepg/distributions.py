@@ -20,6 +20,7 @@ from typing import NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 
 class Distribution(Protocol):
@@ -61,6 +62,10 @@ class Gaussian(NamedTuple):
     mean: jax.Array  # [..., A]
     std: jax.Array  # [..., A], positive; 0 for a deterministic policy, whose log-probability is not finite
 
+    @property
+    def no_score(self) -> str:
+        return _without_density(self.std)
+
     def sample(self, key: jax.Array) -> jax.Array:
         return self.mean + self.std * jax.random.normal(key, self.mean.shape, self.mean.dtype)
 
@@ -96,6 +101,10 @@ class ClippedGaussian:
     std: jax.Array  # [..., A] of u
     sides: Sides = dataclasses.field(metadata={"static": True})
 
+    @property
+    def no_score(self) -> str:
+        return _without_density(self.std)
+
     def sample(self, key: jax.Array) -> jax.Array:
         return Gaussian(self.mean, self.std).sample(key)
 
@@ -122,6 +131,10 @@ class SquashedGaussian:
     mean: jax.Array  # [..., A] of u
     std: jax.Array  # [..., A] of u
     sides: Sides | None = dataclasses.field(default=None, metadata={"static": True})
+
+    @property
+    def no_score(self) -> str:
+        return _without_density(self.std)
 
     def sample(self, key: jax.Array) -> jax.Array:
         return Gaussian(self.mean, self.std).sample(key)
@@ -165,6 +178,13 @@ _NODES, _WEIGHTS = (np.asarray(x, np.float32) for x in np.polynomial.hermite_e.h
 _WEIGHTS = _WEIGHTS / _WEIGHTS.sum()
 _PLACES, _LENGTHS = (np.asarray(10 * x, np.float32) for x in np.polynomial.legendre.leggauss(32))
 _PLACES = np.asarray(_PLACES + 10, np.float32)  # on [0, 20]
+
+
+def _without_density(std: jax.Array) -> str:
+    """What to say of a spread of 0, or ""; one that is traced passes."""
+    if isinstance(std, Tracer) or not (np.asarray(std) == 0).any():
+        return ""
+    return "its std is 0, so that a sample has no density; give a positive std"
 
 
 def _by_side(sides: Sides | None, x: jax.Array, both, below, free, *, odd: bool = False) -> jax.Array:

@@ -203,7 +203,8 @@ def signal_to_noise(iterations: np.ndarray, snr: Mapping[str, np.ndarray]) -> "F
     """Gradient signal-to-noise ratio of a batch over training, ‖E ĝ‖ / √(Σ Var ĝ).
 
     `iterations` [K] are updates done; `snr` is name → [K], or [S, K] for the mean over seeds with its t interval.
-    Below the line at 1, noise is the larger part of a step.
+    Below the line at 1, noise is the larger part of a step. Where it hides the signal (0) the curve has a gap; where a
+    ratio is NaN, gradients were not finite, and that is said above it.
     """
     iterations = np.asarray(iterations)
     figure, axes = drawing.new_figure()
@@ -213,9 +214,11 @@ def signal_to_noise(iterations: np.ndarray, snr: Mapping[str, np.ndarray]) -> "F
             raise InvalidInput(
                 f"{name!r}: ratios of shape {ratios.shape} at {iterations.shape} iterations: give [K] or [S, K]"
             )
-        mean = statistics.mean_interval(np.atleast_2d(ratios))
+        mean, *band = statistics.mean_interval(np.atleast_2d(ratios))
+        for where in iterations[np.isnan(np.atleast_2d(ratios)).any(axis=0)]:
+            drawing.above(axes, i, where, "not\nfinite")
         label = f"{name} ({_seeds(len(ratios))})" if ratios.ndim == 2 else name
-        drawing.line(axes, i, iterations, *mean, label=label)
+        drawing.line(axes, i, iterations, np.where(mean > 0, mean, np.nan), *band, label=label)
     axes.axhline(1, color="0.4", linewidth=0.8)
     axes.set(xlabel="updates", ylabel="signal-to-noise ratio of a batch gradient", yscale="log")
     drawing.plain_logarithm(axes)

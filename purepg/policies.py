@@ -149,6 +149,18 @@ class Gaussian:
         return BoundPolicy(init, outputs, play)
 
 
+def refuse_without_score(policy: Policy, what: str) -> None:
+    """
+    Raises:
+      InvalidInput: the policy has no noise: an action has no density, whose gradient ∇log π is asked for.
+    """
+    if isinstance(policy, Gaussian) and policy.std == "fixed" and policy.initial_std == 0:
+        raise InvalidInput(
+            f"{what} follows ∇log π, which a policy without noise (std fixed at 0) does not have: give a positive "
+            "initial_std, or take a pathwise estimator"
+        )
+
+
 def _units(env: EnvironmentSpec, sides: Sides, env_params: Any) -> tuple[jax.Array, ...]:
     """One unit, 0, least and greatest of each component, `[*shape]`, in those of the environment."""
     low, high = environments.action_bounds(env, env_params)

@@ -9,7 +9,7 @@ import optax
 
 from purepg import collection, derivable, metrics, normalization
 from purepg.errors import InvalidInput
-from purepg.estimators.base import Estimator
+from purepg.estimators.base import ChecksNumbers, Estimator
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
 from purepg.networks import Params
@@ -71,6 +71,11 @@ class PolicyGradient:
     task: Task
     estimator: Estimator
     optimizer: Optimizer = Optimizer()
+
+    def check_numbers(self, hyper: Hyperparams) -> None:
+        self.estimator.check(self.task)
+        if isinstance(self.estimator, ChecksNumbers):
+            self.estimator.check_numbers(self.task, hyper)
 
     def init(self, hyper: Hyperparams, key: jax.Array) -> PolicyGradientState:
         self.estimator.check(self.task)

@@ -167,7 +167,7 @@ def signal_to_noise(folders: Sequence[str | os.PathLike]) -> "Figure":
         own, snr = diagnostics.signal_to_noise_over_training(result.method, hyper, key, length)
         if ratios and not np.array_equal(own, at):
             raise InvalidInput("runs of different lengths: draw the signal-to-noise ratio of each alone")
-        at, ratios[f"{folder.name}, seed {result.seeds[0]}"] = own, np.where(snr > 0, snr, np.nan)
+        at, ratios[f"{folder.name}, seed {result.seeds[0]}"] = own, snr
     return plotting.signal_to_noise(at, ratios)
 
 

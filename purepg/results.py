@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from purepg import env_params, files, run_folder, scores
+from purepg import env_params, environments, files, hyperparams, run_folder, scores
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
@@ -24,9 +24,9 @@ _UNITS = {
     "length": ("length per finished game", "steps"),
     "steps": ("environment steps", "steps"),
     "entropy": ("entropy of the policy at the visited states", "nats"),
-    "gradient_norm": ("global norm of the gradient before clipping", "1"),
+    "gradient_norm": ("global norm of the gradient before clipping", "scaled reward"),
     "value_error": ("squared error of the critic", "scaled reward squared"),
-    "td_error": ("mean absolute TD error", "reward"),
+    "td_error": ("mean absolute TD error", "scaled reward"),
     "epsilon": ("probability of a random action", "1"),
     "elite_threshold": ("score of the last elite", "reward"),
     "search_std": ("mean standard deviation of the search", "1"),
@@ -54,6 +54,15 @@ class Result:
 
     def params(self, seed: int) -> Params:
         """The trained parameters of one seed, by its number."""
+        index = self._index(seed)
+        return jax.tree.map(lambda x: x[index], self.method.params(self.state.learner))
+
+    def hyper_of(self, seed: int) -> Hyperparams:
+        """The hyper-parameters of one seed, by its number: where they differ between seeds, its own."""
+        defaults = environments.parameters(self.method.task.env, None)
+        return hyperparams.some(self.hyper, defaults, self._index(seed))
+
+    def _index(self, seed: int) -> int:
         if seed not in self.seeds:
             raise InvalidInput(
                 f"seed {seed} is not in this run: it has {self.seeds.min()} … {self.seeds.max()}"
@@ -63,7 +72,7 @@ class Result:
             raise InvalidInput(
                 f"seed {seed} is in this run {len(more) + 1} times, with other hyper-parameters: index `state` yourself"
             )
-        return jax.tree.map(lambda x: x[index], self.method.params(self.state.learner))
+        return int(index)
 
     def training_return(self, last: int) -> np.ndarray:
         """Mean return of the games that ended in the `last` updates, [S]; NaN where none did or one's was NaN."""

@@ -2,7 +2,9 @@ import math
 import pathlib
 import re
 
+import numpy as np
 import pytest
+import xarray
 
 import purepg
 from purepg import cli, task
@@ -393,3 +395,44 @@ def test_bad_studies_are_one_line(tmp_path, capsys, monkeypatch, arguments, word
     assert words in message
     assert len(message.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_diagnose_takes_the_numbers_of_a_run_from_the_run(tmp_path, capsys):
+    """Its reward scale, of which the gradient shown is free; a seed's own values; nothing given twice."""
+    task = purepg.Task("Bandit", purepg.Softmax(purepg.Table()), purepg.Games(4, 9))
+    method = purepg.PolicyGradient(task, purepg.estimators.make("reinforce-loo"))
+    hyper = purepg.Hyperparams(
+        learning_rate=0.0, discount=np.array([0.9, 0.5]), reward_scale=np.array([0.1, 2.0])
+    )
+    purepg.run(method, hyper, seeds=2, num_updates=1, evaluation_games=1).save(tmp_path / "run")
+    result = purepg.load(tmp_path / "run")
+    assert float(result.hyper_of(1).discount) == 0.5
+    assert float(result.hyper_of(0).reward_scale) == pytest.approx(0.1)
+    words = (
+        "diagnose",
+        "--run",
+        tmp_path / "run",
+        "--estimators",
+        "reinforce-loo",
+        "--games",
+        "8",
+        "--batches",
+        "400",
+    )
+    for seed in (0, 1):
+        assert purepg_command(*words, "--seed", seed, "--out", tmp_path / f"found{seed}") == 0
+    capsys.readouterr()
+    one, other = (xarray.load_dataset(tmp_path / f"found{seed}" / "dataset.nc") for seed in (0, 1))
+    assert one["total_variance"].item() == pytest.approx(
+        other["total_variance"].item(), rel=0.5
+    )  # plain rewards
+    for more, message in (
+        (["Chain"], "ENV Chain beside --run"),
+        (["--discount", "0.3"], "--discount 0.3 beside --run"),
+        (["--max-steps", "3"], "--max-steps 3 beside --run"),
+        (["--seed", "7"], "seed 7 is not in this run"),
+    ):
+        assert purepg_command(*words, *more) == 2
+        printed = capsys.readouterr()
+        assert message in printed.err
+        assert len(printed.err.strip().splitlines()) == 1

@@ -11,6 +11,7 @@ from scipy.special import softmax
 import purepg
 from purepg.cross_entropy import CrossEntropy, CrossEntropyState, OverParameters, OverSessions
 from purepg.elites import elites, fit_table, nothing_to_choose, refit
+from purepg.errors import InvalidInput
 
 # These programs are small and each is new: what takes time is compiling them.
 quick_jit = functools.partial(
@@ -239,7 +240,7 @@ def test_parameters_solve_a_grid_through_the_runner(tmp_path):
 def test_continuous_actions_improve(over):
     """Pendulum for a moment: finite, the same shapes, and another policy than before."""
     task = purepg.Task("Pendulum-v1", purepg.Gaussian(purepg.MLP((4,))), purepg.Games(16, 20))
-    method = CrossEntropy(task, over, noise_floor=0.1)
+    method = CrossEntropy(task, over, noise_floor=0.1 if isinstance(over, OverParameters) else 0.0)
     state = method.init(HYPER, jax.random.key(0))
     with jax.numpy_rank_promotion("allow"):  # the policy's bounds promote
         after, numbers = quick_jit(method.update)(HYPER, state, jax.random.key(0))
@@ -280,3 +281,14 @@ def test_refuses_what_it_cannot_do():
         OverParameters(games=0)
     with pytest.raises(purepg.environments.InvalidInput, match="steps = 0"):
         OverSessions(steps=0)
+
+
+def test_what_a_fit_of_a_network_does_not_use_is_refused():
+    task = purepg.Task("CartPole-v1", purepg.Softmax(purepg.MLP((4,))), purepg.Games(8))
+    for name in ("smoothing", "noise_floor"):
+        method = CrossEntropy(task, OverSessions(), **{name: 0.1})
+        with pytest.raises(InvalidInput, match=f"{name} = 0.1: over sessions it is for a table"):
+            purepg.init(method, purepg.Hyperparams(), jax.random.key(0))
+    still = purepg.Task("PointMass", purepg.Gaussian(purepg.MLP((4,)), "fixed", 0.0), purepg.Games(8))
+    with pytest.raises(InvalidInput, match="a policy without noise"):
+        purepg.init(CrossEntropy(still, OverSessions()), purepg.Hyperparams(), jax.random.key(0))

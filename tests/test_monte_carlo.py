@@ -654,3 +654,19 @@ def test_bad_input_of_the_others_is_refused():
         monte_carlo.enumerate_gradient(lambda x: x.sum(), Categorical, jnp.zeros((11, 3)))
     with pytest.raises(InvalidInput, match=r"f gives shape \(3,\)"):
         monte_carlo.enumerate_gradient(lambda x: jnp.ones(3), Categorical, logits)
+
+
+def test_a_normal_without_spread_has_no_score():
+    """A path it has: x is the parameter itself."""
+    from purepg import distributions
+
+    sides = distributions.Sides((True,), (True,))
+    for make in (
+        lambda mean: distributions.Gaussian(mean, jnp.zeros(1)),
+        lambda mean: distributions.ClippedGaussian(mean, jnp.zeros(1), sides),
+        lambda mean: distributions.SquashedGaussian(mean, jnp.zeros(1)),
+    ):
+        with pytest.raises(InvalidInput, match="its std is 0"):
+            monte_carlo.score_function(lambda x: x.sum(), make, jnp.ones(1), jax.random.key(0), 3)
+        found = monte_carlo.pathwise(lambda x: (x**2).sum(), make, jnp.ones(1), jax.random.key(0), 3)
+        np.testing.assert_allclose(found, 2.0)

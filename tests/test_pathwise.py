@@ -209,16 +209,18 @@ def test_the_entropy_bonus_enters_the_update_and_not_the_estimate():
     jax.tree.map(np.testing.assert_array_equal, with_bonus.policy_gradient, without.policy_gradient)
 
 
-def test_an_environment_that_a_parameter_makes_differentiable_is_taken_with_a_warning():
+def test_the_parameters_in_use_say_whether_an_environment_is_differentiable():
+    """Not the defaults; of several replicates all have to be. What is traced passes."""
     spec = purepg.environment("PointRobot-misc")
     task = purepg.Task(spec, purepg.Gaussian(purepg.MLP((4,))), purepg.Games(2, 5))
     method = purepg.PolicyGradient(task, purepg.estimators.make("pathwise"))
 
-    def norm(dense):
-        env = purepg.hyperparams.with_env_params(spec, {"dense_reward": dense})
-        with pytest.warns(UserWarning, match="only where dense_reward differs from its default"):
-            state = purepg.init(method, purepg.Hyperparams(env=env), jax.random.key(0))
-        return purepg.train(method, purepg.Hyperparams(env=env), state, 1)[1]["gradient_norm"].sum.item()
+    def hyper(dense):
+        return purepg.Hyperparams(env=purepg.hyperparams.with_env_params(spec, {"dense_reward": dense}))
 
-    assert norm(False) == 0
-    assert norm(True) > 0
+    for given in (purepg.Hyperparams(), hyper(False), hyper(np.array([True, False]))):
+        with pytest.raises(InvalidInput, match="every pathwise gradient is 0; turn dense_reward round"):
+            purepg.task.fitted(method, given)
+    state = purepg.init(method, hyper(True), jax.random.key(0))
+    assert purepg.train(method, hyper(True), state, 1)[1]["gradient_norm"].sum.item() > 0
+    jax.eval_shape(lambda h: purepg.init(method, h, jax.random.key(0)), hyper(False))

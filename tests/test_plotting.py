@@ -176,3 +176,8 @@ def test_when_an_axis_is_logarithmic(x, expected):
 def test_what_cannot_be_drawn_is_refused(call, message):
     with pytest.raises(InvalidInput, match=message):
         call()
+
+
+def test_a_signal_to_noise_ratio_that_is_not_finite_is_said():
+    figure = plotting.signal_to_noise(np.arange(4), {"a": np.array([1.0, 0.0, np.nan, 2.0])})
+    assert [text.get_text() for text in figure.axes[0].texts] == ["not\nfinite"]

@@ -400,3 +400,11 @@ def test_leave_one_out_needs_another_game():
         estimators.make("reinforce-lo")
     with pytest.raises(InvalidInput, match="known: none, constant, mean, loo, moving, value"):
         baselines.make("average")
+
+
+@pytest.mark.parametrize("name", ["reinforce", "gae", "actor-critic"])
+def test_a_policy_without_noise_is_refused(name):
+    task = purepg.Task("PointMass", purepg.Gaussian(purepg.MLP((4,)), "fixed", 0.0), purepg.Games(2, 5))
+    method = purepg.PolicyGradient(task, estimators.make(name))
+    with pytest.raises(InvalidInput, match="a policy without noise"):
+        purepg.init(method, purepg.Hyperparams(), jax.random.key(0))

@@ -165,7 +165,7 @@ def gradient_statistics(statistics: dict[str, Any], env_name: str) -> None:
         "variance",
         "signal/noise",
         "cosine",
-        "largest |bias z|",
+        "p if unbiased",
         "steps",
         "ms",
         "variance × steps",
@@ -174,6 +174,6 @@ def gradient_statistics(statistics: dict[str, Any], env_name: str) -> None:
         named = column == "estimator"
         table.add_column(column, justify="left" if named else "right", no_wrap=named)
     for name, s in statistics.items():
-        numbers = s.total_variance, s.snr, s.cosine, s.largest_bias_z, s.steps, 1000 * s.seconds, s.cost
+        numbers = s.total_variance, s.snr, s.cosine, s.bias_p_value, s.steps, 1000 * s.seconds, s.cost
         table.add_row(name, *(f"{x:.4g}" for x in numbers))
     _print(table)

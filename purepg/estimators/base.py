@@ -1,6 +1,6 @@
 """What an estimator is: rows of experience in, an estimate of ∇J out."""
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 
@@ -48,4 +48,13 @@ class Estimator(Protocol):
         self, task: Task, hyper: Hyperparams, params: Params, state: Any, key: jax.Array
     ) -> Estimate:
         """Collects experience with the policy of `params` and estimates the gradient there."""
+        ...
+
+
+@runtime_checkable
+class ChecksNumbers(Protocol):
+    """An estimator that cannot be right with all numbers."""
+
+    def check_numbers(self, task: Task, hyper: Hyperparams) -> None:
+        """Raises `InvalidInput` for concrete numbers, scalars or `[S]`, that it cannot use; traced ones pass."""
         ...

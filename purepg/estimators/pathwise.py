@@ -20,12 +20,14 @@ Accelerated Policy Learning with Parallel Differentiable Simulation (2022).
 """
 
 import functools
-import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 
 from purepg import collection, critics, env_params, environments, metrics, returns, row_chunks
 from purepg.critics import NoCritic, OwnCritic
@@ -67,19 +69,23 @@ class Pathwise:
                 f"{task.env.name!r} has a finite set of actions, which no path leads through: "
                 "take a score function (reinforce…, actor-critic, gae)"
             )
-        if _carries_gradient(task.env):
+
+    def check_numbers(self, task: Task, hyper: Hyperparams) -> None:
+        """By the environment's parameters in use, each replicate's; those that are traced pass."""
+        if any(isinstance(x, Tracer) for x in jax.tree.leaves(hyper.env)):
             return
-        if not (switches := _switches(task.env)):
-            raise InvalidInput(
-                f"{task.env.name!r} is not differentiable: neither its states nor its rewards carry a gradient "
-                "of the action; take a score function (reinforce…, actor-critic, gae)"
-            )
-        # Parameters are traced, so that nobody can tell here how they are set.
-        warnings.warn(
-            f"{task.env.name!r} carries a gradient of the action only where {switches} differs from its default: "
-            "with the default every pathwise gradient is 0",
-            stacklevel=2,
-        )
+        for params in env_params.distinct(task.env, hyper.env):
+            if not _carries_gradient(task.env, params):
+                switches = _switches(task.env, params)
+                cure = (
+                    f"turn {switches} round"
+                    if switches
+                    else "take a score function (reinforce…, actor-critic, gae)"
+                )
+                raise InvalidInput(
+                    f"{task.env.name!r} is not differentiable: neither its states nor its rewards carry a gradient "
+                    f"of the action, and every pathwise gradient is 0; {cure}"
+                )
 
     def bind(self, task: Task) -> BoundPolicy:
         return self.critic.bind(task)
@@ -167,22 +173,33 @@ def _entropy_gradient(
     return jax.lax.cond(jnp.asarray(hyper.entropy_coefficient) > 0, gradient, nothing, params)
 
 
-@functools.cache
-def _switches(spec: EnvironmentSpec) -> str:
+def _switches(spec: EnvironmentSpec, params: Any) -> str:
     """The boolean parameters of an environment that make it differentiable; empty where none does."""
-    switches = env_params.leaves(environments.resolve(spec).default_params).items()
+    changes = {name: not on for name, on in env_params.leaves(params).items() if np.asarray(on).dtype == bool}
     found = [
-        name for name, on in switches if isinstance(on, bool) and _carries_gradient(spec, (name, not on))
+        name
+        for name, value in changes.items()
+        if np.ndim(value) == 0
+        and _carries_gradient(
+            spec, env_params.with_fields(spec, {name: value}, replicates=False, base=params)
+        )
     ]
     return " or ".join(found)
 
 
-@functools.cache
-def _carries_gradient(spec: EnvironmentSpec, change: tuple[str, bool] | None = None) -> bool:
+def _carries_gradient(spec: EnvironmentSpec, params: Any) -> bool:
     """Whether any of a few small random actions in a short game moves a reward, as gradients see it."""
-    num_steps = 4
+    with jax.ensure_compile_time_eval():  # also inside a caller's jit
+        return bool(_moves(spec)(params))
 
-    def total(actions, key):
+
+@functools.cache
+def _moves(spec: EnvironmentSpec) -> Callable[[Any], jax.Array]:
+    """`_carries_gradient` of parameters, compiled once."""
+    num_steps, env = 4, environments.differentiable(spec)
+    size = environments.continuous_actions(spec).shape
+
+    def total(actions, params, key):
         def step(state, action):
             _, state, reward, _, _ = environments.step(env, key, state, action, params)
             return state, reward
@@ -192,12 +209,8 @@ def _carries_gradient(spec: EnvironmentSpec, change: tuple[str, bool] | None = N
         fresh = jax.tree.map(lambda x, like: jnp.asarray(x, like.dtype), fresh, like)
         return jnp.sum(jax.lax.scan(step, fresh, actions)[1])
 
-    def moves(seed):
+    def moves(params, seed):
         actions = 0.1 * jax.random.normal(jax.random.key(seed), (num_steps, *size))
-        return jnp.any(jax.grad(total)(actions, jax.random.key(seed)) != 0)
+        return jnp.any(jax.grad(total)(actions, params, jax.random.key(seed)) != 0)
 
-    with jax.ensure_compile_time_eval():  # also inside a caller's jit
-        env = environments.differentiable(spec)
-        params = env_params.with_fields(spec, dict([change] if change else []), replicates=False)
-        size = environments.continuous_actions(spec).shape
-        return bool(jax.jit(jax.vmap(moves))(jnp.arange(3)).any())
+    return jax.jit(lambda params: jax.vmap(moves, (None, 0))(params, jnp.arange(3)).any())

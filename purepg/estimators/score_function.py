@@ -40,7 +40,7 @@ from purepg.errors import InvalidInput
 from purepg.estimators.base import Estimate
 from purepg.hyperparams import Hyperparams
 from purepg.networks import Params
-from purepg.policies import BoundPolicy
+from purepg.policies import BoundPolicy, refuse_without_score
 from purepg.rollout import Rows
 from purepg.shapes import check_shapes
 from purepg.task import Segments, Task
@@ -84,6 +84,7 @@ class ScoreFunction:
                 "the total return is discounted from the start of the game already: "
                 "target 'total' needs discount_weighting off"
             )
+        refuse_without_score(task.policy, "a score function")
         if self.n < 1:
             raise InvalidInput(f"n = {self.n}: an n-step return needs at least one step; give n >= 1")
         if self.rows_per_chunk < 0:
