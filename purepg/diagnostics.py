@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import numpy as np
 
-from purepg import bias_test, gradient_moments
+from purepg import bias_test, gradient_moments, memory
 from purepg.critics import OwnCritic, SharedCritic
-from purepg.errors import InvalidInput
+from purepg.errors import InvalidInput, whole_number
 from purepg.estimators import Estimator, ScoreFunction
 from purepg.gradient_moments import Moments
 from purepg.hyperparams import Hyperparams
@@ -107,8 +107,7 @@ def gradient_statistics(
       InvalidInput: fewer than two batches, hyper-parameters of several replicates, or an estimator that does not suit
         the task.
     """
-    if num_batches < 2:
-        raise InvalidInput(f"num_batches = {num_batches}: a variance needs at least 2")
+    num_batches = whole_number("num_batches", num_batches, 2, 2**31 - 1)  # a variance needs two
     task = of_one_replicate(task, hyper)
     PolicyGradient(task, estimator).check_numbers(hyper)
     batch_key, reference_key = jax.random.split(key)
@@ -118,6 +117,7 @@ def gradient_statistics(
     return statistics_of(task, moments, reference, seconds)
 
 
+@memory.explained()
 def compare(
     task: Task,
     estimators: dict[str, Any],
@@ -136,6 +136,7 @@ def compare(
     """
     measure_key, reference_key = jax.random.split(key)
     task = of_one_replicate(task, hyper)
+    memory.check_batch(task)
     shared = ScoreFunction(critic=SharedCritic()) if with_value else None
     reference = with_covariance(task, hyper, params, reference_key, shared)
     statistics = {}

@@ -54,6 +54,15 @@ def check_training(
     )
 
 
+def check_batch(task: Task) -> None:
+    """
+    Raises:
+      InvalidInput: a batch of whole games needs more than there is.
+    """
+    rows = _rows(task, task.collect.num_games, task.max_steps)
+    _refuse(f"{task.collect.num_games:,} games", {"their rows": rows})
+
+
 def check_evaluation(task: Task, num_games: int, num_seeds: int, at_a_time: int) -> None:
     """
     Raises:

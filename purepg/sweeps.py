@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from purepg import baselines, checks, critics, env_params, environments, hyperparams, run_length
-from purepg.errors import InvalidInput
+from purepg.errors import InvalidInput, whole_number
 from purepg.hyperparams import Hyperparams
 from purepg.studies import Config, Study, study
 from purepg.training import Method
@@ -116,8 +116,7 @@ def _combinations(over: Mapping[str, Values], draws: int | None, draw_seed: int)
         if ranges:
             raise InvalidInput(f"{', '.join(ranges)}: a range is drawn from, say how many draws")
         return list(itertools.product(*over.values()))  # type: ignore
-    if draws < 1:
-        raise InvalidInput(f"draws = {draws}: give at least 1")
+    draws, draw_seed = whole_number("draws", draws, 1), whole_number("draw_seed", draw_seed, 0)
     rng = np.random.default_rng(draw_seed)
     columns = []
     for values in over.values():
@@ -175,7 +174,7 @@ def as_long_as(
     return method
 
 
-_PARTS = {"baseline": baselines.make, "critic": critics.make}  # fields whose records have names
+_PARTS: dict[str, Any] = {"baseline": baselines, "critic": critics}  # fields whose records have names
 
 
 def _defaults(method: Method) -> Any:
@@ -201,11 +200,14 @@ def _replaced(record: Any, path: list[str], value: Any) -> Any:
         value = _replaced(getattr(record, name), rest, value)
     else:
         (of,) = (f for f in dataclasses.fields(record) if f.name == name)
-        value = _PARTS[name](value) if name in _PARTS and isinstance(value, str) else checks.field(of, value)
+        value = (
+            _PARTS[name].make(value) if name in _PARTS and isinstance(value, str) else checks.field(of, value)
+        )
         if dataclasses.is_dataclass(getattr(record, name)) and not dataclasses.is_dataclass(value):
-            inner = ", ".join(f"{name}.{f.name}" for f in dataclasses.fields(getattr(record, name)))
+            inner = [f"{name}.{f.name}" for f in dataclasses.fields(getattr(record, name))]
+            known = list(_PARTS[name].NAMES) if name in _PARTS else inner
             raise InvalidInput(
-                f"{name} = {value!r}: it has parts, change one of them: {inner or 'it has none'}"
+                f"{name} = {value!r}: give {'one of' if name in _PARTS else 'a part of it'} {', '.join(known)}"
             )
     return dataclasses.replace(record, **{name: value})
 

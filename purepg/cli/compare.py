@@ -5,8 +5,8 @@ import dataclasses
 import tyro
 
 from purepg.cli import machine, study
-from purepg.cli.flags import pairs, parse, refuse_without_effect
-from purepg.errors import InvalidInput
+from purepg.cli.flags import changes_of, pairs, parse, refuse_without_effect
+from purepg.errors import InvalidInput, whole_number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,9 @@ def main(arguments: list[str]) -> None:
     if len(set(parsed.estimators)) < max(len(parsed.estimators), 1):
         raise InvalidInput(f"estimators = {' '.join(parsed.estimators)}: name at least one, each once")
     spec = environments.environment(parsed.env, **pairs(parsed.env_arguments))
-    changes = pairs([*parsed.set, *(f"env.{text}" for text in parsed.env_params)])
+    if parsed.updates is not None:
+        whole_number("updates", parsed.updates, 1)
+    changes = changes_of(parsed.env_params, parsed.set)
     refuse_without_effect(spec, changes)
     configs = []
     for name in parsed.estimators:

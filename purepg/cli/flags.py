@@ -38,8 +38,9 @@ def parse(record: type, arguments: list[str], command: str, **options: Any) -> A
         ]
         text = " ".join(line for line in lines[1:] if line).partition(" For full helptext")[0]
         text = re.sub(r" Perhaps you meant: (--\S+).*", r"; perhaps you meant \1", text)
+        text = re.sub(r"no type matching \{None\}\|(\w+) could be instantiated from \[(.*?)\]", r"\2 is no \1", text)
         text = re.sub(r"^Error parsing fields\S*: ", "", text)  # a record's own refusal says its field
-        text = text.partition(" Argument helptext:")[0].rstrip(". ")
+        text = text.partition(" Argument helptext:")[0].partition(" Got errors:")[0].rstrip("., ")
         raise InvalidInput(f"{text}; `purepg {command} --help` shows every flag") from None
 
 
@@ -88,6 +89,20 @@ def pairs(texts: Iterable[str]) -> dict[str, Any]:
         if name in found:
             raise InvalidInput(f"{name} is given twice: give it once")
         found[name] = value
+    return found
+
+
+def changes_of(env_params: Iterable[str], fields: Iterable[str] = ()) -> dict[str, Any]:
+    """Fields of the method and of its numbers with their new values; the environment's parameters as env.name.
+
+    Raises:
+      InvalidInput: as `pairs`, or a parameter is given in both ways.
+    """
+    found = pairs(fields)
+    for name, value in pairs(env_params).items():
+        if f"env.{name}" in found:
+            raise InvalidInput(f"{name} is given twice: give it once")
+        found[f"env.{name}"] = value
     return found
 
 

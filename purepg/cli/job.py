@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from purepg.cli.flags import given, pairs, parse, refuse_without_effect
+from purepg.cli.flags import changes_of, given, pairs, parse, refuse_without_effect
 from purepg.errors import InvalidInput
 
 
@@ -76,7 +76,7 @@ def parse_job(arguments: list[str], command: str, job: type[Job] = Job) -> tuple
         raise InvalidInput(f"the environment comes first: purepg {command} {parsed.env} …")
     chosen = {path: vars(getattr(parsed, _field(path), record)) for path, record in records.items()}
     method, hyper = _rebuilt(method, (), chosen), hyperparams.Hyperparams(**chosen["hyper",])
-    changes = pairs(f"env.{text}" for text in parsed.env_params)
+    changes = changes_of(parsed.env_params)
     refuse_without_effect(spec, changes)
     for name, value in changes.items():
         method, hyper = sweeps.changed(method, hyper, name, value)

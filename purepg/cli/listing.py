@@ -5,6 +5,9 @@ from purepg.errors import InvalidInput
 
 def main(arguments: list[str]) -> None:
     """Prints the names that can be given."""
+    if arguments in (["-h"], ["--help"]):
+        print("usage: purepg list\n\nPrints the names that can be given. It takes no arguments.")
+        return
     if arguments:
         raise InvalidInput(f"`purepg list` takes no arguments, got {' '.join(arguments)}")
     from purepg import baselines, critics, environments, estimators, reference_methods

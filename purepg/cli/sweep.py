@@ -25,6 +25,8 @@ def main(arguments: list[str]) -> None:
     parsed, method, hyper = parse_job(arguments, "sweep", Sweep)
     from purepg import sweeps
 
+    if not parsed.over:
+        raise InvalidInput("--over names nothing: give field=value,value or field=low..high")
     over = {name: several(name, values) for name, values in pairs(parsed.over).items()}
     refuse_without_effect(method.task.env, over)
     configs = sweeps.configurations(
