@@ -7,12 +7,13 @@ something. What is not is refused with its name before anything is computed.
 import dataclasses
 import math
 import typing
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from jax.core import Tracer
 
-from purepg.errors import InvalidInput
+from purepg.errors import InvalidInput, whole_number
 
 
 def array(name: str, value: Any, like: Any = 0.0, *, replicates: bool = False) -> Any:
@@ -54,6 +55,31 @@ def number(name: str, value: Any, like: float = 0.0) -> Any:
     """
     array(name, value, like)
     return value
+
+
+def sizes(name: str, value: Any) -> tuple[int, ...]:
+    """Several sizes of at least 1, from any sequence.
+
+    Raises:
+      InvalidInput: it is none, or one of them is no such size.
+    """
+    try:
+        found = () if isinstance(value, str) else tuple(whole_number(name, size, 1) for size in value)
+    except (TypeError, InvalidInput):
+        found = ()
+    if isinstance(value, str) or (not found and (not isinstance(value, Sequence) or len(value))):
+        raise InvalidInput(f"{name} = {_shown(value)}: give sizes one after another, each of at least 1")
+    return found
+
+
+def kind(name: str, value: Any, fits: bool, wanted: str) -> None:
+    """Refuses something of another kind than what is wanted.
+
+    Raises:
+      InvalidInput: it does not fit.
+    """
+    if not fits:
+        raise InvalidInput(f"{name} = {_shown(value)}: give {wanted}")
 
 
 def field(of: dataclasses.Field, value: Any) -> Any:

@@ -67,7 +67,7 @@ def fit_table(
 ) -> jax.Array:  # [O, A]
     """log π after the maximum-likelihood fit to weighted rows; observations without any weight keep their π."""
     old = jax.nn.softmax(logits)
-    count = jnp.zeros_like(old).at[observation, action].add(weight)
+    count = jnp.zeros_like(old).at[observation, action].add(weight.astype(old.dtype))
     seen = count.sum(axis=-1, keepdims=True)
     share = jnp.where(seen > 0, count / jnp.where(seen > 0, seen, 1.0), old)
     new = smoothing * old + (1 - smoothing) * share

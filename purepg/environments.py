@@ -48,6 +48,7 @@ class Inputs(NamedTuple):
 
     shape: tuple[int, ...]  # of one observation
     num_categories: int | None  # where observations are integers 0 … num_categories − 1
+    dtype: Any = jnp.float32  # as the environment makes them
 
 
 def environment(name: str, **arguments: Any) -> EnvironmentSpec:
@@ -179,7 +180,7 @@ def inputs(spec: EnvironmentSpec, params: Any = None) -> Inputs:
         )
     space = env.observation_space(params)
     num_categories = int(space.n) if _is_a(space, "Discrete") else None
-    return Inputs(observation.shape, num_categories)
+    return Inputs(observation.shape, num_categories, observation.dtype)
 
 
 def num_actions(spec: EnvironmentSpec) -> int:
@@ -193,7 +194,7 @@ def num_actions(spec: EnvironmentSpec) -> int:
     if not is_discrete(spec):
         raise InvalidInput(
             f"{spec.name!r} has actions {space}: a softmax policy needs a finite set (Discrete) of them"
-            f"{_instead(space, 'Box', 'a Gaussian policy')}"
+            f"{_instead(_is_real(space), 'a Gaussian policy')}"
         )
     return int(space.n)
 
@@ -217,9 +218,13 @@ def _is_a(space: Any, kind: str) -> bool:
     return any(one.__name__ == kind for one in type(space).__mro__)
 
 
-def _instead(space: Any, kind: str, policy: str) -> str:
-    """What to do with actions that a policy cannot choose."""
-    if _is_a(space, kind):
+def _is_real(space: Any) -> bool:
+    return _is_a(space, "Box") and bool(jnp.issubdtype(space.dtype, jnp.floating))
+
+
+def _instead(helps: bool, policy: str) -> str:
+    """What to do with actions that a policy cannot choose: take the other one, where that helps."""
+    if helps:
         return f"; take {policy}"
     return "; no policy here chooses such actions, wrap the environment so that they are a Discrete or a Box of reals"
 
@@ -234,10 +239,10 @@ def continuous_actions(spec: EnvironmentSpec) -> ContinuousActions:
     with jax.ensure_compile_time_eval():  # spaces make their bounds when asked, also inside a caller's jit
         env = resolve(spec)
         space = env.action_space(env.default_params)
-        if not _is_a(space, "Box") or not jnp.issubdtype(space.dtype, jnp.floating):
+        if not _is_real(space):
             raise InvalidInput(
                 f"{spec.name!r} has actions {space}: a Gaussian policy needs continuous ones (a Box of reals)"
-                f"{_instead(space, 'Discrete', 'a softmax policy')}"
+                f"{_instead(_is_a(space, 'Discrete'), 'a softmax policy')}"
             )
         low, high = map(np.asarray, action_bounds(spec))
     return sides(low, high)
@@ -330,8 +335,9 @@ def look_up(what: str, name: str, table: dict[str, Any]) -> Any:
     Raises:
       InvalidInput: there is no such name; the message lists those that there are.
     """
-    if name not in table:
-        raise InvalidInput(f"unknown {what} {name!r}{closest(name, table)}; known: {', '.join(table)}")
+    if not isinstance(name, str) or name not in table:
+        close = closest(name, table) if isinstance(name, str) else ""
+        raise InvalidInput(f"unknown {what} {name!r}{close}; known: {', '.join(table)}")
     return table[name]
 
 

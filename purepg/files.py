@@ -39,7 +39,10 @@ def path(given: str | os.PathLike) -> pathlib.Path:
     Raises:
       InvalidInput: no file system takes such a path.
     """
-    text = os.fsdecode(given)
+    try:
+        text = os.fsdecode(given)
+    except TypeError:
+        raise InvalidInput(f"{given!r} is no path: give the name of a file or folder") from None
     if not text or "\0" in text:
         raise InvalidInput(f"{text!r} is no path: give the name of a file or folder")
     try:

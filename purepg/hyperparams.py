@@ -58,6 +58,7 @@ def check(hyper: Hyperparams) -> None:
     Raises:
       InvalidInput: a value is not a number or outside its range.
     """
+    checks.kind("hyper", hyper, isinstance(hyper, Hyperparams), "purepg.Hyperparams(…)")
     for name in _RANGES:
         check_one(name, getattr(hyper, name), replicates=True)
 
@@ -112,6 +113,8 @@ def some(hyper: Hyperparams, defaults: Any, which: slice | int) -> Hyperparams:
 def _beside_defaults(hyper: Hyperparams, defaults: Any) -> tuple[Hyperparams, Hyperparams]:
     """The numbers with an environment's parameters in any case, and numbers of their shapes without replicates."""
     env = defaults if hyper.env is None else hyper.env
+    lists = {name: np.asarray(x) for name in _RANGES if isinstance(x := getattr(hyper, name), list | tuple)}
+    hyper = dataclasses.replace(hyper, **lists)
     return dataclasses.replace(hyper, env=env), Hyperparams(env=defaults)
 
 

@@ -13,6 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from purepg import checks
 from purepg.environments import Inputs, import_object
 from purepg.errors import InvalidInput
 
@@ -45,8 +46,8 @@ class MLP:
     """Factor on the last layer's initial weights; a small one starts near the uniform policy."""
 
     def __post_init__(self):
-        if any(size < 1 for size in self.hidden):
-            raise InvalidInput(f"hidden = {self.hidden}: every layer needs a size of at least 1")
+        object.__setattr__(self, "hidden", checks.sizes("hidden", self.hidden))
+        checks.record(self)
         _choose("activation", self.activation, _ACTIVATIONS)
         _choose("initializer", self.initializer, _INITIALIZERS)
 
@@ -82,10 +83,11 @@ class Conv:
     """Factor on the last layer's initial weights."""
 
     def __post_init__(self):
-        if self.kernel < 1 or any(size < 1 for size in (*self.features, *self.hidden)):
-            raise InvalidInput(
-                f"features = {self.features}, kernel = {self.kernel}, hidden = {self.hidden}: sizes start at 1"
-            )
+        for name in ("features", "hidden"):
+            object.__setattr__(self, name, checks.sizes(name, getattr(self, name)))
+        checks.record(self)
+        if self.kernel < 1:
+            raise InvalidInput(f"kernel = {self.kernel}: sizes start at 1")
 
     def init(self, key: jax.Array, inputs: Inputs, num_outputs: int) -> Params:
         least = (self.kernel - 1) * len(self.features) + 1
@@ -157,8 +159,7 @@ class Functions:
     """(params, observation [B, ...]) → outputs [B, num_outputs]."""
 
     def init(self, key: jax.Array, inputs: Inputs, num_outputs: int) -> Params:
-        dtype = jnp.float32 if inputs.num_categories is None else jnp.int32
-        return _function(self.init_function)(key, jnp.zeros(inputs.shape, dtype))
+        return _function(self.init_function)(key, jnp.zeros(inputs.shape, inputs.dtype))
 
     def apply(self, params: Params, observation: jax.Array, inputs: Inputs, num_outputs: int) -> jax.Array:
         batch = observation.shape[: observation.ndim - len(inputs.shape)]

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purepg import distributions, environments
+from purepg import checks, distributions, environments
 from purepg.distributions import Categorical, ClippedGaussian, Distribution, Sides, SquashedGaussian
 from purepg.environments import EnvironmentSpec
 from purepg.errors import InvalidInput
@@ -95,6 +95,7 @@ class Gaussian:
     """Squash actions into their bounds by tanh or softplus."""
 
     def __post_init__(self):
+        checks.record(self)
         if self.std not in ("fixed", "learned", "state"):
             raise InvalidInput(f"std = {self.std!r} is not one of fixed, learned, state")
         if not self.initial_std > 0 and not (self.std == "fixed" and self.initial_std == 0):

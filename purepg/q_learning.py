@@ -177,8 +177,9 @@ def move(
 ) -> tuple[jax.Array, jax.Array]:
     """The table after N targets, and by how much each of them was off before, `[N]`."""
     before = table[observation, action]
+    error = (target - before).astype(table.dtype)
     count = jnp.zeros_like(table).at[observation, action].add(1.0)[observation, action]
-    total = jnp.zeros_like(table).at[observation, action].add(target - before)[observation, action]
+    total = jnp.zeros_like(table).at[observation, action].add(error)[observation, action]
     share = 1.0 - (1.0 - rate) ** count
     # Games in the same cell write the same number.
-    return table.at[observation, action].set(before + share * total / count), target - before
+    return table.at[observation, action].set(before + share * total / count), error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from purepg import env_params, environments, files, hyperparams, run_folder, scores
+from purepg import env_params, environments, files, hyperparams, run_folder, saved_state, scores
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
@@ -38,14 +38,28 @@ _UNITS = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Result:
-    """What `purepg.run` gives back."""
+    """What `purepg.run` gives back. Equal to another where all but the clocks is, number by number."""
 
     method: Method
     hyper: Hyperparams
     state: TrainState  # [S, ...]
     dataset: "xarray.Dataset"  # dims ("seed", "iteration"), one iteration an update
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Result):
+            return NotImplemented
+        same = jax.tree.structure(self.state) == jax.tree.structure(other.state)
+        return (
+            self.method == other.method
+            and same
+            and _equal((self.hyper, self.state), (other.hyper, other.state))
+            and self.dataset.equals(other.dataset)
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.method, self.seeds.tobytes()))
 
     @property
     def seeds(self) -> np.ndarray:
@@ -97,6 +111,11 @@ class Result:
             int(attrs["num_steps"]) if "num_steps" in attrs else None,
         )
         return run_folder.write(directory, plan, self.dataset, self.state)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    numbers = (jax.tree.leaves(saved_state.as_numbers(tree)) for tree in (one, other))
+    return all(np.array_equal(x, y, equal_nan=True) for x, y in zip(*numbers, strict=True))
 
 
 def load(directory: str | os.PathLike) -> Result:

@@ -13,7 +13,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purepg import environments, files, folder_lock, hyperparams, memory, results, run_folder, run_length
+from purepg import (
+    checks,
+    environments,
+    files,
+    folder_lock,
+    hyperparams,
+    memory,
+    results,
+    run_folder,
+    run_length,
+)
 from purepg import seeds as seed_axis
 from purepg.checkpoint import Checkpoints, Reached
 from purepg.errors import InvalidInput, whole_number
@@ -92,6 +102,9 @@ def run(
     if repeated and not hyperparams.varies(hyper, defaults):
         raise InvalidInput(f"seeds = {numbers.tolist()}: give each once")
     evaluate_every = whole_number("evaluate_every", evaluate_every, 0)
+    checks.number("checkpoint_seconds", checkpoint_seconds, math.inf)
+    checks.kind("checkpoint_seconds", checkpoint_seconds, checkpoint_seconds >= 0, "seconds, 0 or more")
+    checks.kind("report", report, report is None or callable(report), "a function of Progress, or none")
     if evaluate_every and ((num_updates or 0) % evaluate_every or not evaluation_games):
         raise InvalidInput(
             f"evaluate_every = {evaluate_every} with num_updates = {num_updates} and {evaluation_games} games: "

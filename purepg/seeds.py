@@ -124,6 +124,7 @@ class Placed:
         placement = _resolved(placement, num_seeds, devices)
         places = min(num_seeds, len(devices))
         each = len(devices) // places if placement == "spread" else 1
+        self._function = function
         self.num_seeds = num_seeds
         self.padded = -(-num_seeds // places) * places
         mesh = jax.make_mesh(
@@ -159,8 +160,14 @@ class Placed:
             return tree
         return jax.tree.map(lambda x: x[: self.num_seeds], tree)
 
+    def _one_by_one(self, *arguments: Any) -> Any:
+        seeds = [self._function(*jax.tree.map(lambda x, i=i: x[i], arguments)) for i in range(self.padded)]
+        return jax.tree.map(lambda *x: jnp.stack(x), *seeds)
+
     def compile(self, *arguments: Any) -> Callable:
-        """The compiled function for arguments of these shapes."""
+        """The compiled function for arguments of these shapes; a loop over the seeds where JAX is not to compile."""
+        if jax.config.jax_disable_jit:  # pyright: ignore
+            return self._one_by_one
         lowered = self._jitted.lower(*arguments)
         if self._on_cpu:
             deadlocks.warn_of_batched_lapack(lowered)

@@ -262,7 +262,10 @@ def caution(num_seeds: int) -> str:
 
 def check_seeds(values: np.ndarray) -> np.ndarray:
     """`values` as floats [S]; InvalidInput: no seeds, or more than one number a seed."""
-    values = np.asarray(values, np.float64)
+    try:
+        values = np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        raise InvalidInput(f"values = {values!r}: give one number a seed [S]") from None
     if values.ndim != 1 or len(values) == 0:
         raise InvalidInput(
             f"values of shape {values.shape}: give one number a seed [S], S >= 1; `final(curve, last)` makes one"

@@ -22,6 +22,7 @@ import jax
 import numpy as np
 
 from purepg import (
+    checks,
     env_params,
     environments,
     files,
@@ -47,9 +48,9 @@ if TYPE_CHECKING:
     import xarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Study:
-    """What `compare` and `sweep` give back."""
+    """What `compare` and `sweep` give back; equal to none but itself."""
 
     configs: tuple[Config, ...]
     dataset: "xarray.Dataset"  # dims ("config", "seed", "iteration"); NaN where a run was shorter
@@ -91,6 +92,10 @@ def compare(
       seeds: how many (numbered from 0), or their numbers.
       **options: as of `study`: directory, report, evaluation_games, …
     """
+    wanted = "name → (method, numbers, updates), as purepg.defaults.recipe makes them"
+    checks.kind("recipes", recipes, isinstance(recipes, Mapping), wanted)
+    for name, recipe in recipes.items():
+        checks.kind(str(name), recipe, isinstance(recipe, tuple) and len(recipe) == 3, wanted)
     return study([Config(name, *recipe) for name, recipe in recipes.items()], seeds, **options)
 
 

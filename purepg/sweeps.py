@@ -89,6 +89,13 @@ def configurations(
     draw_seed: int = 0,
 ) -> list[Config]:
     """The configurations of a sweep, named by their settings."""
+    checks.kind("over", over, isinstance(over, Mapping), "field → its values")
+    for name, values in over.items():
+        several = (
+            isinstance(values, Sequence | np.ndarray) and not isinstance(values, str) and len(values) > 0
+        )
+        fits = isinstance(name, str) and (several or isinstance(values, Range))
+        checks.kind(f"over {name!r}", values, fits, "a field's name, and a list of its values or a Range")
     found = []
     labels = _labels(list(over))
     combinations = _combinations(over, draws, draw_seed)

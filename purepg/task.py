@@ -69,6 +69,12 @@ class Task:
     def __post_init__(self):
         if isinstance(self.env, str):
             object.__setattr__(self, "env", environments.environment(self.env))
+        for name, fits, wanted in (
+            ("env", isinstance(self.env, EnvironmentSpec), "its name, or purepg.environment(name, …)"),
+            ("policy", hasattr(self.policy, "bind"), "a policy, as purepg.Softmax() or purepg.Gaussian()"),
+            ("collect", isinstance(self.collect, Games | Segments), "purepg.Games(…) or purepg.Segments(…)"),
+        ):
+            checks.kind(name, getattr(self, name), fits, wanted)
 
     @property
     def max_steps(self) -> int:
@@ -139,6 +145,8 @@ def fitted(method: Any, hyper: Hyperparams) -> Any:
     Raises:
       InvalidInput: as `fit`; or a number of the method is none, or one that the method cannot use.
     """
+    wanted = "a method, as purepg.PolicyGradient(task, estimator)"
+    checks.kind("method", method, hasattr(method, "task") and hasattr(method, "update"), wanted)
     checks.record(method)
     task = fit(method.task, hyper)
     stricter: object = method

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
-from purepg import metrics, task
+from purepg import checks, metrics, task
 from purepg.dtypes import in_types_of
 from purepg.errors import InvalidInput, whole_number
 from purepg.hyperparams import Hyperparams
@@ -50,6 +50,8 @@ def init(method: Method, hyper: Hyperparams, key: jax.Array, num_steps: int | No
     With `num_steps`, from 1 to 2^32 − 1, it has a budget of so many environment steps, which `train` keeps to.
     """
     method = task.fitted(method, hyper)
+    is_key = isinstance(key, jax.Array) and (key.ndim == 0 or jnp.issubdtype(key.dtype, jnp.unsignedinteger))
+    checks.kind("key", key, is_key, "one typed key, as of jax.random.key(0)")
     init_key, run_key = jax.random.split(key)
     left = None if num_steps is None else jnp.uint32(whole_number("num_steps", num_steps, 1, MOST_STEPS))
     learner, zero = method.init(hyper, init_key), jnp.int32(0)
@@ -73,6 +75,8 @@ def train(
     what the longest does.)
     """
     method = task.fitted(method, hyper)
+    num_updates = whole_number("num_updates", num_updates, 0)
+    checks.kind("state", state, isinstance(state, TrainState), "what purepg.init or purepg.train has given")
 
     def one_update(state: TrainState):
         key = jax.random.fold_in(state.key, state.iteration)

@@ -38,7 +38,9 @@ def parse(record: type, arguments: list[str], command: str, **options: Any) -> A
         ]
         text = " ".join(line for line in lines[1:] if line).partition(" For full helptext")[0]
         text = re.sub(r" Perhaps you meant: (--\S+).*", r"; perhaps you meant \1", text)
-        text = re.sub(r"no type matching \{None\}\|(\w+) could be instantiated from \[(.*?)\]", r"\2 is no \1", text)
+        text = re.sub(
+            r"no type matching \{None\}\|(\w+) could be instantiated from \[(.*?)\]", r"\2 is no \1", text
+        )
         text = re.sub(r"^Error parsing fields\S*: ", "", text)  # a record's own refusal says its field
         text = text.partition(" Argument helptext:")[0].partition(" Got errors:")[0].rstrip("., ")
         raise InvalidInput(f"{text}; `purepg {command} --help` shows every flag") from None

@@ -26,6 +26,7 @@ Reference: Williams (1992); Sutton, McAllester, Singh and Mansour, Policy Gradie
 with Function Approximation (2000); Schulman et al. (2016) for GAE; Pardo et al. (2018) for time limits.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -33,7 +34,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from purepg import collection, critics, metrics, returns, row_chunks
+from purepg import baselines, checks, collection, critics, metrics, returns, row_chunks
 from purepg.baselines import Baseline, NoBaseline, ScoreProducts, Value
 from purepg.critics import Critic, NoCritic
 from purepg.errors import InvalidInput
@@ -73,6 +74,18 @@ class ScoreFunction:
     """Standardise advantages over the live rows of an update: biased in direction, steps of even size."""
     rows_per_chunk: int = 0
     """Rows differentiated at once; memory grows with it, not with T·N. 0: what suits the backend."""
+
+    def __post_init__(self):
+        for name, table in (("baseline", baselines), ("critic", critics)):
+            if isinstance(given := getattr(self, name), str):
+                object.__setattr__(self, name, table.make(given))
+            elif not dataclasses.is_dataclass(given):
+                checks.kind(
+                    name,
+                    given,
+                    hasattr(given, "init"),
+                    f"a record, or one of {', '.join(table.NAMES)}",
+                )
 
     def check(self, task: Task) -> None:
         if self.target not in _TARGETS:
