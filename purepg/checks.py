@@ -7,7 +7,6 @@ something. What is not is refused with its name before anything is computed.
 import dataclasses
 import math
 import typing
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -57,18 +56,18 @@ def number(name: str, value: Any, like: float = 0.0) -> Any:
     return value
 
 
-def sizes(name: str, value: Any) -> tuple[int, ...]:
+def sizes(name: str, value: Any, wanted: str) -> tuple[int, ...]:
     """Several sizes of at least 1, from any sequence.
 
     Raises:
       InvalidInput: it is none, or one of them is no such size.
     """
     try:
-        found = () if isinstance(value, str) else tuple(whole_number(name, size, 1) for size in value)
+        found = tuple(whole_number(name, size, 1) for size in value)
     except (TypeError, InvalidInput):
-        found = ()
-    if isinstance(value, str) or (not found and (not isinstance(value, Sequence) or len(value))):
-        raise InvalidInput(f"{name} = {_shown(value)}: give sizes one after another, each of at least 1")
+        found = None
+    if found is None or not isinstance(value, list | tuple | np.ndarray):
+        raise InvalidInput(f"{name} = {_shown(value)}: {wanted}")
     return found
 
 

@@ -149,7 +149,7 @@ class CrossEntropy:
         weight, threshold = elites(score, self.elite_fraction, least=2)
         options = {"smoothing": self.smoothing, "noise_floor": self.noise_floor}
         fitted = refit(mean, std, candidates, weight, **options)
-        mean, std = _keep_where(nothing_to_choose(score), (mean, std), fitted)
+        mean, std = _keep_where(nothing_to_choose(score, least=2), (mean, std), fitted)
         numbers = metrics.of_games(rows) | {
             "elite_threshold": metrics.once(threshold),
             "search_std": metrics.once(std.mean()),

@@ -49,10 +49,16 @@ def line(
         markersize=5,
         markevery=1 if few else (0.03 + 0.02 * (i % 5), 0.13),
         drawstyle=drawstyle,
-        label=label,
+        label=_literal(label),
     )
     step = drawstyle.removeprefix("steps-") if drawstyle != "default" else None
     axes.fill_between(x, low, high, step=step, color=own, alpha=_BAND, linewidth=0)
+
+
+def _literal(label: str | None) -> str | None:
+    """Names are people's words: "_" at their beginning would hide them, "$" make them formulas."""
+    label = label and label.replace("$", r"\$")
+    return f" {label}" if label and label.startswith("_") else label
 
 
 def short_numbers(axes: "Axes") -> None:
@@ -73,7 +79,7 @@ def plain_logarithm(axes: "Axes") -> None:
 def with_legend(figure: "Figure", axes: "Axes") -> "Figure":
     """A legend above the axes, with as many columns as its names leave room for; the figure grows with a long one."""
     axes.grid(alpha=0.3)
-    labels = axes.get_legend_handles_labels()[1]
+    labels = axes.get_legend_handles_labels()[1] or [""]
     columns = max(1, min(len(labels), int(75 / (max(map(len, labels)) + 8))))
     rows = -(-len(labels) // columns)
     width, height = figure.get_size_inches()
@@ -101,7 +107,7 @@ def bars(axes: "Axes", i: int, x: np.ndarray, means: MeanInterval, *, label: str
         markersize=5,
         capsize=3,
         linewidth=1.2,
-        label=label,
+        label=_literal(label),
     )
 
 

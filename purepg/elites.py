@@ -33,10 +33,10 @@ def elites(score: jax.Array, fraction: float, *, least: int = 1) -> tuple[jax.Ar
     return jnp.where(jnp.isnan(score), 0.0, weight), threshold
 
 
-def nothing_to_choose(score: jax.Array) -> jax.Array:
-    """Whether all of the scores `[C]` are equal, or none is a number, []."""
+def nothing_to_choose(score: jax.Array, *, least: int = 1) -> jax.Array:
+    """Whether all of the scores `[C]` are equal, or fewer than `least` of them are numbers, []."""
     ranked = _ranked(score)
-    return ranked.min() == ranked.max()
+    return (ranked.min() == ranked.max()) | (jnp.sum(~jnp.isnan(score)) < least)
 
 
 def refit(

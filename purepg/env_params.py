@@ -11,6 +11,7 @@ Parameters are single ones here, or have an axis of replicates `[R, ...]` where 
 """
 
 import functools
+import math
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -27,7 +28,8 @@ from purepg.errors import InvalidInput
 
 # Constants saved beside what they are made from, where an environment is known for it: they do not follow.
 _DERIVED = {
-    "CartPole-v1": {"total_mass": ("masscart", "masspole"), "polemass_length": ("masspole", "length")}
+    "CartPole-v1": {"total_mass": ("masscart", "masspole"), "polemass_length": ("masspole", "length")},
+    "LogisticMap": {"target": ("growth",)},
 }
 
 
@@ -169,12 +171,15 @@ def distinct(spec: EnvironmentSpec, params: Any) -> Iterator[Any]:
         yield jax.tree.unflatten(structure, row)
 
 
-def label(spec: EnvironmentSpec, params: Any = None) -> str:
+def label(spec: EnvironmentSpec, params: Any = None, max_steps: int | None = None) -> str:
     """What an environment is called in results: its name, and what of it is not as the name alone makes it.
 
     What is known of a name, such as the return that counts as solved, holds for no other label.
     """
     changes = dict(spec.arguments) | changed(spec, params)
+    own_limit = getattr(_defaults(spec), "max_steps_in_episode", math.inf)
+    if spec.name in environments.SOLVED_AT and max_steps is not None and max_steps < own_limit:
+        changes |= {"max_steps": max_steps}  # fewer steps are another return
     return (
         f"{spec.name} ({', '.join(f'{k}={_brief(v)}' for k, v in changes.items())})" if changes else spec.name
     )

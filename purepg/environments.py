@@ -7,10 +7,12 @@ A name is a gymnax id ("CartPole-v1"; those registered at run time and the ones 
 "module:Class" for any gymnax `Environment` that can be imported.
 """
 
+import contextlib
 import functools
 import importlib
 import pathlib
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -43,15 +45,23 @@ class EnvironmentSpec:
     """Keyword arguments of the constructor, as sorted pairs of name and hashable value."""
 
 
-class Inputs(NamedTuple):
-    """What a network sees."""
-
+class _Seen(NamedTuple):
     shape: tuple[int, ...]  # of one observation
     num_categories: int | None  # where observations are integers 0 … num_categories − 1
-    dtype: Any = jnp.float32  # as the environment makes them
 
 
-def environment(name: str, **arguments: Any) -> EnvironmentSpec:
+class Inputs(_Seen):
+    """What a network sees: (shape, num_categories), and the type that the environment makes."""
+
+    dtype: Any  # no part of its value
+
+    def __new__(cls, shape: tuple[int, ...], num_categories: int | None, dtype: Any = None) -> "Inputs":
+        made = super().__new__(cls, shape, num_categories)
+        made.dtype = dtype or (jnp.float32 if num_categories is None else jnp.int32)
+        return made
+
+
+def environment(name: str, /, **arguments: Any) -> EnvironmentSpec:
     """The spec of an environment; arrays and lists among the arguments become nested tuples, to hash by value.
 
     Raises:
@@ -75,7 +85,10 @@ def resolve(spec: EnvironmentSpec) -> Environment:
     make = _factory(spec.name)
     try:
         env = make(**dict(spec.arguments))
-    except Exception as error:  # the constructor's own: a wrong argument, a missing extra, a failed download
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # a wrong argument, a missing extra, a failed download
         kind = "" if isinstance(error, TypeError | ValueError | ImportError) else f"{type(error).__name__}: "
         raise InvalidInput(f"environment {spec.name!r} cannot be made: {kind}{error}") from error
     missing = [a for a in ("reset_env", "step_env", "is_truncated", "default_params") if not hasattr(env, a)]
@@ -86,8 +99,9 @@ def resolve(spec: EnvironmentSpec) -> Environment:
 
 def reset(env: Environment, key: jax.Array, params: Any) -> tuple[jax.Array, Any]:
     """A fresh game: its observation `[*shape]` and the environment's state."""
-    with usual_promotions():
-        return env.reset_env(key, params)
+    with usual_promotions(), _named(env, "reset_env"):
+        observation, state = env.reset_env(key, params)
+        return observation, state
 
 
 def step(
@@ -98,7 +112,7 @@ def step(
     Raises:
       InvalidInput: reward or terminated is not one number.
     """
-    with usual_promotions():
+    with usual_promotions(), _named(env, "step_env"):
         observation, state, reward, terminated, _ = env.step_env(key, state, action, params)
         truncated = env.is_truncated(state, params) if _has_limit(env, params) else False
     one = functools.partial(_one_number, env)
@@ -111,6 +125,25 @@ def step(
     )
 
 
+@contextlib.contextmanager
+def _named(env: Environment, function: str) -> Iterator[None]:
+    """
+    Raises:
+      InvalidInput: names the environment, the function and its line in place of whatever that raises.
+    """
+    try:
+        yield
+    except (KeyError, AttributeError, TypeError, ValueError, IndexError, NotImplementedError) as error:
+        if isinstance(error, InvalidInput):
+            raise
+        frames = traceback.extract_tb(error.__traceback__)
+        last = next((f for f in reversed(frames) if "/jax/" not in f.filename), frames[-1])
+        where = f"{pathlib.Path(last.filename).name}, line {last.lineno}"
+        raise InvalidInput(
+            f"{type(env).__name__} fails in {function} ({where}): {type(error).__name__}: {error}"
+        ) from error
+
+
 def _has_limit(env: Environment, params: Any) -> bool:
     """Whether it is cut by itself: gymnax's own check needs a parameter that not every environment has."""
     from gymnax.environments.environment import Environment as Base
@@ -120,9 +153,9 @@ def _has_limit(env: Environment, params: Any) -> bool:
 
 def _one_number(env: Environment, name: str, value: Any, dtype: Any) -> jax.Array:
     value = jnp.asarray(value)
-    if value.size != 1:
+    if value.size != 1 or jnp.issubdtype(value.dtype, jnp.complexfloating):
         raise InvalidInput(
-            f"{type(env).__name__} gives {name} of shape {value.shape}: a step of one game has one number"
+            f"{type(env).__name__} gives {name} of shape {value.shape} and type {value.dtype}: a step has one real number"
         )
     return value.reshape(()).astype(dtype)
 
@@ -143,8 +176,10 @@ def names() -> list[str]:
 
 
 def parameters(spec: EnvironmentSpec, params: Any) -> Any:
-    """The environment's parameters: those given, or its defaults where `params` is None."""
-    return resolve(spec).default_params if params is None else params
+    """The environment's parameters: those given, as JAX's arrays, or its defaults where `params` is None."""
+    if params is None:
+        return resolve(spec).default_params
+    return jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, np.ndarray) else x, params)
 
 
 def time_limit(spec: EnvironmentSpec, params: Any = None) -> int:
@@ -317,7 +352,7 @@ def import_object(path: str) -> Any:
         return functools.reduce(getattr, name.split("."), importlib.import_module(module))
     except (ImportError, AttributeError, ValueError) as error:
         raise InvalidInput(f"cannot import {path!r} (expected module:name): {error}") from error
-    except Exception as error:  # the module's own, when it is run
+    except (Exception, SystemExit) as error:  # the module's own, when it is run
         raise InvalidInput(f"importing {path!r} fails with {type(error).__name__}: {error}") from error
 
 

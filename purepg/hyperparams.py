@@ -110,6 +110,11 @@ def some(hyper: Hyperparams, defaults: Any, which: slice | int) -> Hyperparams:
     return chosen if hyper.env is not None else dataclasses.replace(chosen, env=None)
 
 
+def of_one(hyper: Hyperparams, defaults: Any) -> Hyperparams:
+    """The numbers of the first replicate, with the environment's parameters in any case."""
+    return some(_beside_defaults(hyper, defaults)[0], defaults, 0)
+
+
 def _beside_defaults(hyper: Hyperparams, defaults: Any) -> tuple[Hyperparams, Hyperparams]:
     """The numbers with an environment's parameters in any case, and numbers of their shapes without replicates."""
     env = defaults if hyper.env is None else hyper.env

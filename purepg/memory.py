@@ -14,6 +14,7 @@ import jax
 
 from purepg import environments
 from purepg.errors import InvalidInput
+from purepg.hyperparams import Hyperparams
 from purepg.task import Games, Task
 
 _METRICS = 12 * 8  # bytes of an update's metrics: about as many sums and counts
@@ -31,18 +32,23 @@ def free() -> int:
 
 
 def check_training(
-    task: Task, init: Callable[[jax.Array], Any], num_seeds: int, num_updates: int, at_a_time: int
+    task: Task,
+    init: Callable[[Hyperparams, jax.Array], Any],
+    hyper: Hyperparams,
+    num_seeds: int,
+    num_updates: int,
+    at_a_time: int,
 ) -> None:
     """
     Args:
-      init: a seed's state from its key.
+      init: a seed's state from its numbers and its key.
       at_a_time: seeds whose rows are there together.
 
     Raises:
       InvalidInput: more is needed than there is.
     """
     with explained():
-        state = num_bytes(jax.eval_shape(init, jax.random.key(0)))
+        state = num_bytes(jax.eval_shape(init, hyper, jax.random.key(0)))
     steps = task.max_steps if isinstance(task.collect, Games) else task.collect.num_steps
     _refuse(
         f"{num_seeds:,} seeds of {task.collect.num_games:,} games",

@@ -46,8 +46,9 @@ class MLP:
     """Factor on the last layer's initial weights; a small one starts near the uniform policy."""
 
     def __post_init__(self):
-        object.__setattr__(self, "hidden", checks.sizes("hidden", self.hidden))
-        checks.record(self)
+        object.__setattr__(
+            self, "hidden", checks.sizes("hidden", self.hidden, "every layer needs a size of at least 1")
+        )
         _choose("activation", self.activation, _ACTIVATIONS)
         _choose("initializer", self.initializer, _INITIALIZERS)
 
@@ -84,10 +85,10 @@ class Conv:
 
     def __post_init__(self):
         for name in ("features", "hidden"):
-            object.__setattr__(self, name, checks.sizes(name, getattr(self, name)))
-        checks.record(self)
-        if self.kernel < 1:
-            raise InvalidInput(f"kernel = {self.kernel}: sizes start at 1")
+            object.__setattr__(self, name, checks.sizes(name, getattr(self, name), "sizes start at 1"))
+        checks.kind(
+            "kernel", self.kernel, isinstance(self.kernel, int) and self.kernel > 0, "sizes start at 1"
+        )
 
     def init(self, key: jax.Array, inputs: Inputs, num_outputs: int) -> Params:
         least = (self.kernel - 1) * len(self.features) + 1

@@ -4,6 +4,7 @@ A policy is a frozen record; `bind` joins it with an environment's spaces into p
 π_θ(a|s) is the distribution, the deterministic one its mode: arg max of a softmax, μ_θ(s) of a Gaussian.
 """
 
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol
@@ -95,7 +96,7 @@ class Gaussian:
     """Squash actions into their bounds by tanh or softplus."""
 
     def __post_init__(self):
-        checks.record(self)
+        checks.kind("initial_std", self.initial_std, isinstance(self.initial_std, numbers.Real), "a number")
         if self.std not in ("fixed", "learned", "state"):
             raise InvalidInput(f"std = {self.std!r} is not one of fixed, learned, state")
         if not self.initial_std > 0 and not (self.std == "fixed" and self.initial_std == 0):

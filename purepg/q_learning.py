@@ -180,6 +180,6 @@ def move(
     error = (target - before).astype(table.dtype)
     count = jnp.zeros_like(table).at[observation, action].add(1.0)[observation, action]
     total = jnp.zeros_like(table).at[observation, action].add(error)[observation, action]
-    share = 1.0 - (1.0 - rate) ** count
+    share = -jnp.expm1(count * jnp.log1p(-rate))  # 1 − (1 − rate)^count, also of small rates
     # Games in the same cell write the same number.
     return table.at[observation, action].set(before + share * total / count), error

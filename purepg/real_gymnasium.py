@@ -211,7 +211,7 @@ def _check_spaces(env: environments.EnvironmentSpec, params: Any, env_id: str, g
     Raises:
       InvalidInput: observations or actions are not the same here and there.
     """
-    shape, num_categories, _ = environments.inputs(env)
+    shape, num_categories = environments.inputs(env)
     here = ("Discrete", num_categories) if num_categories else ("Box", shape)
     _check_same("observations", env.name, here, env_id, _outline(game.observation_space))
     there = _outline(game.action_space)

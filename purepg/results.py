@@ -166,7 +166,9 @@ def from_plan(
     dataset = to_dataset(metrics, plan.seeds, extra)
     dataset.attrs |= {
         "compile_seconds": 0.0,
-        "environment": env_params.label(plan.method.task.env, plan.hyper.env),
+        "environment": env_params.label(
+            plan.method.task.env, plan.hyper.env, plan.method.task.collect.max_steps
+        ),
     }
     names = "evaluation_games", "evaluate_every", "placement"
     dataset.attrs |= {name: getattr(plan, name) for name in names} | attrs

@@ -206,6 +206,9 @@ def _times_jvp(primals, tangents):
 
 def _rows(reward, terminated, truncated, discount):
     """The arguments as arrays `[T, ...]` of one shape: rewards in floating point, ends as booleans."""
+    if not isinstance(reward, jax.Array):
+        reward = np.asarray(reward)  # integers of 64 bits would wrap on their way
+        reward = reward.astype(np.float32) if reward.dtype.kind in "iu" else reward
     reward = jnp.asarray(reward)
     reward = reward.astype(jnp.promote_types(reward.dtype, jnp.float32))
     if reward.ndim == 0:

@@ -146,7 +146,7 @@ def checkpoints(folder: pathlib.Path, plan: Plan) -> Checkpoints:
 
 
 def is_finished(folder: pathlib.Path) -> bool:
-    return (folder / "dataset.nc").is_file()
+    return os.path.lexists(folder / "dataset.nc")  # what it is shows when it is read
 
 
 def read_plan(directory: str | os.PathLike) -> Plan:

@@ -124,9 +124,13 @@ def check_memory(
     """
     num_seeds = seed_axis.count(seeds)
     together = seed_axis.at_a_time(num_seeds, placement)
-    one = hyperparams.some(hyper, environments.parameters(method.task.env, None), 0)
     memory.check_training(
-        method.task, lambda key: init(method, one, key), num_seeds, num_updates or 0, together
+        method.task,
+        lambda hyper, key: init(method, hyper, key),
+        hyperparams.of_one(hyper, environments.parameters(method.task.env, None)),
+        num_seeds,
+        num_updates or 0,
+        together,
     )
     if num_games:
         memory.check_evaluation(method.task, num_games, num_seeds, together)

@@ -179,11 +179,11 @@ def studentized_interval(
 ) -> Interval:
     """Bootstrap-t interval of the mean of `values` [S]: quantiles of the t statistic come from resamples, not a table.
 
-    Of 20 exponential numbers it covers 94.0 %, where the t interval covers 91.6 %. NaN below two seeds, and where one
-    is not finite.
+    Of 20 exponential numbers it covers 94.0 %, where the t interval covers 91.6 %. NaN below four seeds, whose
+    resamples are too few, and where one is not finite.
     """
     values = check_seeds(values)
-    if len(values) < 2 or not np.isfinite(values).all():
+    if len(values) < 4 or not np.isfinite(values).all():
         return Interval(np.nan, np.nan)
     centred = values - values.mean()
     drawn = _resamples(centred, num_resamples, seed)

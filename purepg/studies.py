@@ -12,6 +12,7 @@ the call is refused and the difference named.
 """
 
 import contextlib
+import functools
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -171,7 +172,12 @@ def _check_all(
         hyper, num_updates = those[0].hyper, those[0].num_updates
         runner.check_memory(method, hyper, num_seeds * len(those), num_updates, evaluation_games, placement)
         if len(same) > 1:
-            jax.eval_shape(lambda key: train(method, hyper, init(method, hyper, key), 1), jax.random.key(0))  # noqa: B023
+            one = hyperparams.of_one(hyper, environments.parameters(method.task.env, None))
+            jax.eval_shape(functools.partial(_one_update, method), one, jax.random.key(0))
+
+
+def _one_update(method: Method, hyper: Hyperparams, key: jax.Array) -> Any:
+    return train(method, hyper, init(method, hyper, key), 1)
 
 
 def split(dataset: "xarray.Dataset") -> "dict[str, xarray.Dataset]":
@@ -239,7 +245,11 @@ def _assemble(
             [dict(config.settings).get(name, np.nan) for config in configs],
         )
     dataset = xarray.Dataset(variables, coordinates)
-    labels = [env_params.label(config.method.task.env, config.hyper.env) for config in configs]
+    tasks = [config.method.task for config in configs]
+    labels = [
+        env_params.label(task.env, config.hyper.env, task.collect.max_steps)
+        for task, config in zip(tasks, configs, strict=True)
+    ]
     dataset.attrs |= {"environment": env_params.shared_label(labels)}
     shared = ("evaluation_games", "num_steps")
     dataset.attrs |= {name: x for name, x in parts[0].dataset.attrs.items() if name in shared}

@@ -10,6 +10,7 @@ Reference: Bergstra and Bengio, Random search for hyper-parameter optimization (
 import dataclasses
 import itertools
 import math
+import numbers
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -123,7 +124,9 @@ def _combinations(over: Mapping[str, Values], draws: int | None, draw_seed: int)
         if ranges:
             raise InvalidInput(f"{', '.join(ranges)}: a range is drawn from, say how many draws")
         return list(itertools.product(*over.values()))  # type: ignore
-    draws, draw_seed = whole_number("draws", draws, 1), whole_number("draw_seed", draw_seed, 0)
+    fits = isinstance(draws, numbers.Integral) and 1 <= draws <= 10**6
+    checks.kind("draws", draws, fits, "at least 1, a million at most")
+    whole_number("draw_seed", draw_seed, 0)
     rng = np.random.default_rng(draw_seed)
     columns = []
     for values in over.values():

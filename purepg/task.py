@@ -147,6 +147,8 @@ def fitted(method: Any, hyper: Hyperparams) -> Any:
     """
     wanted = "a method, as purepg.PolicyGradient(task, estimator)"
     checks.kind("method", method, hasattr(method, "task") and hasattr(method, "update"), wanted)
+    wanted = "a task, as purepg.Task('CartPole-v1')"
+    checks.kind("task", method.task, isinstance(method.task, Task), wanted)
     checks.record(method)
     task = fit(method.task, hyper)
     stricter: object = method

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import io
-import math
 import re
 import shlex
 
@@ -220,7 +219,6 @@ PYTHON = {
     "layers by one number": (lambda: purepg.MLP(hidden=8), "hidden = 8"),
     "layers by a string": (lambda: purepg.MLP(hidden="8"), "hidden = '8'"),
     "half a unit": (lambda: purepg.MLP(hidden=(8.5,)), r"hidden = \(8.5,\)"),
-    "scale NaN": (lambda: purepg.MLP(output_scale=math.nan), "output_scale = nan"),
     "std by a string": (lambda: purepg.Gaussian(initial_std="a"), "initial_std = 'a'"),
     "unknown baseline": (lambda: purepg.ScoreFunction(baseline="lo"), "did you mean 'loo'"),
     "no baseline": (lambda: purepg.ScoreFunction(baseline=None), "baseline = None"),

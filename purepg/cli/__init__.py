@@ -43,6 +43,12 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         standard_output.drop()
         sys.exit(standard_output.BROKEN_PIPE)
+    except MemoryError:
+        print(
+            "purepg: memory ran out: give fewer seeds or games at a time, or a smaller network",
+            file=sys.stderr,
+        )
+        sys.exit(1)
     except OSError as error:
         standard_output.drop()
         print(f"purepg: {standard_output.explain(error)}", file=sys.stderr)

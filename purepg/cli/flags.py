@@ -155,5 +155,5 @@ def _literal(text: str) -> Any:
         return float(text)
     try:
         return ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
         return text.replace("\\n", "\n")
