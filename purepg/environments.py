@@ -155,7 +155,7 @@ def _one_number(env: Environment, name: str, value: Any, dtype: Any) -> jax.Arra
     value = jnp.asarray(value)
     if value.size != 1 or jnp.issubdtype(value.dtype, jnp.complexfloating):
         raise InvalidInput(
-            f"{type(env).__name__} gives {name} of shape {value.shape} and type {value.dtype}: a step has one real number"
+            f"{type(env).__name__} gives {name} of shape {value.shape}, {value.dtype}: a step has one real number"
         )
     return value.reshape(()).astype(dtype)
 
@@ -179,7 +179,9 @@ def parameters(spec: EnvironmentSpec, params: Any) -> Any:
     """The environment's parameters: those given, as JAX's arrays, or its defaults where `params` is None."""
     if params is None:
         return resolve(spec).default_params
-    return jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, np.ndarray) else x, params)
+    if any(isinstance(x, np.ndarray) for x in jax.tree.leaves(params)):  # which a tracer cannot index
+        return jax.tree.map(jnp.asarray, params)
+    return params
 
 
 def time_limit(spec: EnvironmentSpec, params: Any = None) -> int:
