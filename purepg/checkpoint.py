@@ -94,8 +94,8 @@ class Checkpoints:
         self._made_again_after(0)
         return None
 
-    def save(self, reached: Reached) -> None:
-        """Begins a checkpoint; waits for the one before.
+    def save(self, reached: Reached, *, now: bool = False) -> None:
+        """Begins a checkpoint; waits for the one before, `now` for this one too.
 
         Raises:
           InvalidInput: the disk is full or the folder cannot be written.
@@ -103,6 +103,8 @@ class Checkpoints:
         self.wait(reached)
         state = saved_state.as_numbers(reached.state)
         self._running = self._thread.submit(self._write, reached._replace(state=state))
+        if now:
+            self.wait(reached)
 
     def wait(self, reached: Reached) -> None:
         """Until what was begun is written; `reached` is what to name where that fails."""

@@ -79,7 +79,7 @@ def plain_logarithm(axes: "Axes") -> None:
 def with_legend(figure: "Figure", axes: "Axes") -> "Figure":
     """A legend above the axes, with as many columns as its names leave room for; the figure grows with a long one."""
     axes.grid(alpha=0.3)
-    labels = axes.get_legend_handles_labels()[1] or [""]
+    labels = axes.get_legend_handles_labels()[1]
     columns = max(1, min(len(labels), int(75 / (max(map(len, labels)) + 8))))
     rows = -(-len(labels) // columns)
     width, height = figure.get_size_inches()

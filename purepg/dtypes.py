@@ -12,11 +12,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 
 def in_types_of(tree: Any, like: Any) -> Any:
-    """The arrays of `tree` in the types of those of `like`, a tree of the same structure."""
-    return jax.tree.map(lambda x, like: x if x.dtype == like.dtype else x.astype(like.dtype), tree, like)
+    """The arrays and numbers of `tree` in the types of those of `like`, a tree of the same structure."""
+
+    def cast(x, like):
+        x = jnp.asarray(x)
+        return x if x.dtype == like.dtype else x.astype(like.dtype)
+
+    return jax.tree.map(cast, tree, like)
 
 
 @contextlib.contextmanager

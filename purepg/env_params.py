@@ -133,7 +133,7 @@ def without_effect(spec: EnvironmentSpec) -> tuple[str, ...]:
         return environments.reset(env, key, params), played, bounds
 
     try:
-        state = jax.eval_shape(env.reset_env, key, defaults)[1]
+        state = jax.eval_shape(functools.partial(environments.reset, env), key, defaults)[1]
         action = jax.eval_shape(env.action_space(defaults).sample, key)
         jaxpr = jax.make_jaxpr(everything)(defaults, key, state, action).jaxpr
     except (

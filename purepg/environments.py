@@ -85,10 +85,7 @@ def resolve(spec: EnvironmentSpec) -> Environment:
     make = _factory(spec.name)
     try:
         env = make(**dict(spec.arguments))
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # a wrong argument, a missing extra, a failed download
+    except (Exception, SystemExit) as error:  # a wrong argument, a missing extra, a failed download
         kind = "" if isinstance(error, TypeError | ValueError | ImportError) else f"{type(error).__name__}: "
         raise InvalidInput(f"environment {spec.name!r} cannot be made: {kind}{error}") from error
     missing = [a for a in ("reset_env", "step_env", "is_truncated", "default_params") if not hasattr(env, a)]

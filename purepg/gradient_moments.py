@@ -5,7 +5,6 @@ fixed. Its running games (`purepg.rollout.Running`, wherever they are in its sta
 batch has its own, so that batches are independent.
 """
 
-import dataclasses
 import time
 from typing import Any, NamedTuple
 
@@ -44,8 +43,6 @@ def measure(
     Raises:
       InvalidInput: the estimator's state hides its running games.
     """
-    # As in a run: NumPy's arrays cannot be indexed by what is traced.
-    hyper = dataclasses.replace(hyper, env=jax.tree.map(jnp.asarray, hyper.env))
     num_parts = min(len(jax.local_devices()), num_batches // 2)
     per_part = -(-num_batches // num_parts)
 

@@ -9,10 +9,10 @@ transition may be one that the model rules out.
 from typing import Any, Protocol, runtime_checkable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from purepg import environments
+from purepg.dtypes import in_types_of
 from purepg.environments import EnvironmentSpec
 
 _GAMES, _STEPS = 64, 16  # played to find out
@@ -62,7 +62,7 @@ def is_linear_model(spec: EnvironmentSpec, params: Any) -> bool:
 
 def _played(spec: EnvironmentSpec, params: Any) -> tuple[Any, np.ndarray, Any, np.ndarray]:
     """(state, action, state after it, what is seen there) of random play up to each game's end, `[rows, ...]`."""
-    env, params = environments.resolve(spec), jax.tree.map(jnp.asarray, params)
+    env = environments.resolve(spec)
 
     def choose(key):
         if environments.is_discrete(spec):
@@ -71,17 +71,16 @@ def _played(spec: EnvironmentSpec, params: Any) -> tuple[Any, np.ndarray, Any, n
 
     def play(key):
         start_key, key = jax.random.split(key)
-        state = env.reset_env(start_key, params)[1]
+        state = environments.reset(env, start_key, params)[1]
 
         def step(state, key):
             action_key, key = jax.random.split(key)
             action = choose(action_key)
-            seen, after, _, terminated, _ = env.step_env(key, state, action, params)
+            seen, after, _, terminated, _ = environments.step(env, key, state, action, params)
             return after, ((state, action, after, seen), terminated)
 
         like = jax.eval_shape(step, state, key)[0]
-        state = jax.tree.map(lambda x, like: jnp.asarray(x, like.dtype), state, like)
-        return jax.lax.scan(step, state, jax.random.split(key, _STEPS))[1]
+        return jax.lax.scan(step, in_types_of(state, like), jax.random.split(key, _STEPS))[1]
 
     keys = jax.random.split(jax.random.key(0), _GAMES)
     rows, terminated = jax.device_get(jax.jit(jax.vmap(play))(keys))

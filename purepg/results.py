@@ -50,10 +50,8 @@ class Result:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Result):
             return NotImplemented
-        same = jax.tree.structure(self.state) == jax.tree.structure(other.state)
         return (
             self.method == other.method
-            and same
             and _equal((self.hyper, self.state), (other.hyper, other.state))
             and self.dataset.equals(other.dataset)
         )
@@ -114,6 +112,9 @@ class Result:
 
 
 def _equal(one: Any, other: Any) -> bool:
+    """Whether two trees have the same structure, and numbers that are equal, NaN to NaN."""
+    if jax.tree.structure(one) != jax.tree.structure(other):
+        return False
     numbers = (jax.tree.leaves(saved_state.as_numbers(tree)) for tree in (one, other))
     return all(np.array_equal(x, y, equal_nan=True) for x, y in zip(*numbers, strict=True))
 

@@ -198,15 +198,13 @@ def _carry_out(
             try:
                 result = job.result(evaluate=plan.evaluation_games > 0 and finished)
             except BaseException:  # too little memory, an interruption: what was trained is kept
-                checkpoints.save(job.reached)
-                checkpoints.wait(job.reached)
+                checkpoints.save(job.reached, now=True)
                 raise
             if finished:
                 run_folder.finish(folder, result.dataset, result.state)
                 checkpoints.remove()
             else:
-                checkpoints.save(job.reached)
-                checkpoints.wait(job.reached)
+                checkpoints.save(job.reached, now=True)
             return result
 
 
@@ -251,17 +249,13 @@ class _Run:
                 state, metrics = step(self.hyper, self._reached.state)
                 metrics = self.placed.unpad(jax.device_get(metrics))
                 iteration = int(np.max(state.iteration))
-                made = (
-                    iteration - self._reached.iteration
-                )  # fewer than it has, where every seed has come to its end
+                made = iteration - self._reached.iteration  # fewer where every seed has come to its end
                 metrics = jax.tree.map(lambda x, made=made: x[:, :made], metrics)
                 now = time.perf_counter()
                 pieces = [*self._reached.metrics, metrics]
                 self._reached = Reached(state, pieces, iteration, before.seconds + now - started)
                 if checkpoints and now - saved >= checkpoint_seconds:
-                    checkpoints.save(self.reached)
-                    if saved == -math.inf:
-                        checkpoints.wait(self.reached)  # before anybody is told of it
+                    checkpoints.save(self.reached, now=saved == -math.inf)  # before anybody is told of it
                     saved = now
                 if report is not None:
                     report(_progress(self._reached, before, plan))

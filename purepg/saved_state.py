@@ -60,7 +60,7 @@ def matched(arrays: dict[str, np.ndarray], template: Any, folder: pathlib.Path) 
 
 
 def as_numbers(state: Any) -> Any:
-    """Arrays, or their shapes and types, in which typed keys are the integers that they stand for."""
+    """Arrays and numbers, or their shapes and types, in which typed keys are the integers that they stand for."""
 
     def plain(x):
         if isinstance(x, jax.ShapeDtypeStruct):
@@ -89,7 +89,7 @@ def _implementation(keys: Any) -> Any:
 
 
 def _is_key(x: Any) -> bool:
-    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+    return jnp.issubdtype(jnp.result_type(x), jax.dtypes.prng_key)
 
 
 def _by_path(tree: Any) -> dict[str, Any]:

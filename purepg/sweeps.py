@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from purepg import baselines, checks, critics, env_params, environments, hyperparams, run_length
+from purepg import checks, env_params, environments, hyperparams, run_length
 from purepg.errors import InvalidInput, whole_number
 from purepg.hyperparams import Hyperparams
 from purepg.studies import Config, Study, study
@@ -184,9 +184,6 @@ def as_long_as(
     return method
 
 
-_PARTS: dict[str, Any] = {"baseline": baselines, "critic": critics}  # fields whose records have names
-
-
 def _defaults(method: Method) -> Any:
     return environments.parameters(method.task.env, None)
 
@@ -210,16 +207,12 @@ def _replaced(record: Any, path: list[str], value: Any) -> Any:
         value = _replaced(getattr(record, name), rest, value)
     else:
         (of,) = (f for f in dataclasses.fields(record) if f.name == name)
-        value = (
-            _PARTS[name].make(value) if name in _PARTS and isinstance(value, str) else checks.field(of, value)
-        )
-        if dataclasses.is_dataclass(getattr(record, name)) and not dataclasses.is_dataclass(value):
-            inner = [f"{name}.{f.name}" for f in dataclasses.fields(getattr(record, name))]
-            known = list(_PARTS[name].NAMES) if name in _PARTS else inner
-            raise InvalidInput(
-                f"{name} = {value!r}: give {'one of' if name in _PARTS else 'a part of it'} {', '.join(known)}"
-            )
-    return dataclasses.replace(record, **{name: value})
+        value = checks.field(of, value)
+    made, before = dataclasses.replace(record, **{name: value}), getattr(record, name)
+    if dataclasses.is_dataclass(before) and not dataclasses.is_dataclass(getattr(made, name)):
+        parts = ", ".join(f"{name}.{f.name}" for f in dataclasses.fields(before))
+        raise InvalidInput(f"{name} = {value!r}: give a part of it {parts}")
+    return made
 
 
 def _digits(combinations: list[tuple]) -> int:

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from in_process import purepg_command
 
 import purepg
 from purepg import baselines, comparisons, critics, defaults, diagnostics, estimators, hyperparams, statistics
-from purepg.cli import main
 from purepg.errors import InvalidInput
 
 # A call, and what its line says beside "purepg: ".
@@ -179,11 +179,8 @@ def called(words: list[str]) -> tuple[int, str]:
     """Exit code and standard error of a command."""
     errors = io.StringIO()
     with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
-        try:
-            main(words)
-        except SystemExit as stop:
-            return int(stop.code or 0), errors.getvalue()
-    return 0, errors.getvalue()
+        code = purepg_command(*words)
+    return code, errors.getvalue()
 
 
 def test_the_table_is_long():

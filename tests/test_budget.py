@@ -10,11 +10,11 @@ import jax
 import numpy as np
 import pytest
 import xarray
+from in_process import purepg_command
 from problems import two_states
 
 import purepg
 from purepg import (
-    cli,
     defaults,
     estimators,
     plotting,
@@ -284,30 +284,22 @@ def test_what_is_no_budget_is_refused(num_steps):
 # The command line
 
 
-def command(*arguments):
-    try:
-        cli.main([str(a) for a in arguments])
-    except SystemExit as stop:
-        return stop.code or 0
-    return 0
-
-
 SMALL = ["--seeds", "2", "--evaluation-games", "2"]
 
 
 def test_train_by_steps_alone_or_with_a_number_of_updates(tmp_path, capsys):
     words = ["train", "Chain", *SMALL, "--num-games", "4", "--steps", "100", "--out"]
-    assert command(*words, tmp_path / "steps") == 0
+    assert purepg_command(*words, tmp_path / "steps") == 0
     printed = capsys.readouterr()
     assert "budget of 100 environment steps a seed: " in printed.out
     assert "Saved to" in printed.out
     result = purepg.load(tmp_path / "steps")
     assert ((result.state.steps_left == 0) & (result.state.iteration > 1)).all()
-    assert command("resume", tmp_path / "steps") == 0
+    assert purepg_command("resume", tmp_path / "steps") == 0
     assert "budget of 100 environment steps a seed: " in capsys.readouterr().out
-    assert command(*words, tmp_path / "both", "--updates", "1") == 0
+    assert purepg_command(*words, tmp_path / "both", "--updates", "1") == 0
     assert "2 seeds stopped short of it" in capsys.readouterr().out
-    assert command("train", "Chain", "--steps", "0") == 2
+    assert purepg_command("train", "Chain", "--steps", "0") == 2
     assert "num_steps = 0" in capsys.readouterr().err
 
 
@@ -338,11 +330,11 @@ def test_compare_gives_all_the_same_budget_or_says_that_they_differ(tmp_path, ca
         "--set",
         "task.collect.num_games=4",
     ]
-    assert command(*words, "--updates", "3", "--out", tmp_path / "updates") == 0
+    assert purepg_command(*words, "--updates", "3", "--out", tmp_path / "updates") == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "not the same experience" in printed
     assert "--steps N gives all the same budget" in printed
-    assert command(*words, "--steps", "1000", "--out", tmp_path / "steps") == 0
+    assert purepg_command(*words, "--steps", "1000", "--out", tmp_path / "steps") == 0
     printed = capsys.readouterr().out
     assert "not the same experience" not in printed
     assert "overshoot" in printed
@@ -353,7 +345,7 @@ def test_compare_gives_all_the_same_budget_or_says_that_they_differ(tmp_path, ca
 
 
 def test_a_sweep_over_the_size_of_an_update_fits_each_schedule(tmp_path):
-    code = command(
+    code = purepg_command(
         "sweep", "Chain", "--estimator", "gae", *SMALL, "--steps", "300", "--num-steps", "5",
         "--over", "task.collect.num_games=4,8", "--out", tmp_path / "sweep",
     )  # fmt: skip

@@ -5,21 +5,13 @@ import re
 import numpy as np
 import pytest
 import xarray
+from in_process import purepg_command
 
 import purepg
-from purepg import cli, task
+from purepg import task
 from purepg.cli.job import parse_job
 
 SMALL = ["--seeds", "2", "--updates", "2", "--num-games", "4", "--evaluation-games", "5"]
-
-
-def purepg_command(*arguments):
-    """Runs the command in this process; its exit code."""
-    try:
-        cli.main([str(a) for a in arguments])
-    except SystemExit as stop:
-        return stop.code or 0
-    return 0
 
 
 @pytest.fixture(scope="module")
@@ -436,3 +428,13 @@ def test_diagnose_takes_the_numbers_of_a_run_from_the_run(tmp_path, capsys):
         printed = capsys.readouterr()
         assert message in printed.err
         assert len(printed.err.strip().splitlines()) == 1
+
+
+def test_modules_of_the_current_folder_are_found_behind_all_others(tmp_path, monkeypatch, capsys):
+    (tmp_path / "beside_the_user.py").write_text("def make():\n    raise KeyError('made here')\n")
+    (tmp_path / "envs.py").write_text("raise ImportError('this would shadow ours')\n")
+    monkeypatch.chdir(tmp_path)
+    assert purepg_command("train", "beside_the_user:make") == 2
+    assert "made here" in capsys.readouterr().err
+    assert purepg_command("train", "GridWorld", "--updates", "0") == 2
+    assert "num_updates = 0" in capsys.readouterr().err

@@ -181,3 +181,11 @@ def test_what_cannot_be_drawn_is_refused(call, message):
 def test_a_signal_to_noise_ratio_that_is_not_finite_is_said():
     figure = plotting.signal_to_noise(np.arange(4), {"a": np.array([1.0, 0.0, np.nan, 2.0])})
     assert [text.get_text() for text in figure.axes[0].texts] == ["not\nfinite"]
+
+
+def test_names_are_shown_as_they_are(tmp_path):
+    figure = plotting.learning_curves({"_hidden": make_run(), r"$x\_$ (b": make_run(2.0)})
+    figure.savefig(tmp_path / "figure.png")
+    (legend,) = figure.legends
+    shown = [text.get_text().strip().replace(r"\$", "$") for text in legend.get_texts()]
+    assert shown == ["_hidden (12 seeds)", r"$x\_$ (b (12 seeds)"]

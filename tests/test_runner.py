@@ -103,6 +103,20 @@ def test_saved_and_loaded_is_the_same(result, tmp_path):
         result.save(folder)
 
 
+def test_results_are_equal_where_all_but_the_clocks_is(result, tmp_path):
+    loaded = purepg.load(result.save(tmp_path / "run"))
+    loaded.dataset.attrs["run_seconds"] += 1
+    assert loaded == result
+    assert hash(loaded) == hash(result)
+    gravity = purepg.hyperparams.with_env_params(purepg.environment("CartPole-v1"), {"gravity": 5.0})
+    for hyper in (
+        dataclasses.replace(result.hyper, discount=0.5),
+        dataclasses.replace(result.hyper, env=gravity),
+    ):
+        assert dataclasses.replace(result, hyper=hyper) != result
+    assert result != "result"
+
+
 def test_a_run_is_read_where_there_are_fewer_devices(result, tmp_path):
     result.save(tmp_path / "run")
     program = "import sys, purepg, jax; table = purepg.load(sys.argv[1]).params(1)['table']; "

@@ -72,7 +72,8 @@ def _main(arguments: list[str]) -> None:
     os.environ["MPLBACKEND"] = (
         "agg"  # no command opens a window, and what a notebook left there may not be installed
     )
-    sys.path.append(os.getcwd())  # for module:Class; at the end, where it shadows nothing
+    if "" not in sys.path:
+        sys.path.append("")  # the current folder, for module:Class; at the end, where it shadows nothing
     if arguments[0] not in _COMMANDS:
         from purepg.environments import closest
 

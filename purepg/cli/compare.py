@@ -5,8 +5,8 @@ import dataclasses
 import tyro
 
 from purepg.cli import machine, study
-from purepg.cli.flags import changes_of, pairs, parse, refuse_without_effect
-from purepg.errors import InvalidInput, whole_number
+from purepg.cli.flags import changes_of, each_once, pairs, parse, refuse_without_effect
+from purepg.errors import whole_number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +36,7 @@ def main(arguments: list[str]) -> None:
     from purepg import defaults, environments, sweeps
     from purepg.studies import Config
 
-    if len(set(parsed.estimators)) < max(len(parsed.estimators), 1):
-        raise InvalidInput(f"estimators = {' '.join(parsed.estimators)}: name at least one, each once")
+    each_once("estimators", parsed.estimators)
     spec = environments.environment(parsed.env, **pairs(parsed.env_arguments))
     if parsed.updates is not None:
         whole_number("updates", parsed.updates, 1)

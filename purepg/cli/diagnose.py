@@ -6,7 +6,7 @@ from typing import Any
 import tyro
 
 from purepg.cli import machine, tables
-from purepg.cli.flags import parse
+from purepg.cli.flags import each_once, parse
 from purepg.errors import InvalidInput, whole_number
 
 
@@ -41,9 +41,8 @@ def main(arguments: list[str]) -> None:
     whole_number("games", parsed.games, 1)
     whole_number("batches", parsed.batches, 2, 2**31 - 1)
     whole_number("seed", parsed.seed, 0, 2**32 - 1)
+    each_once("estimators", parsed.estimators)
     chosen = {name: estimators.make(name) for name in parsed.estimators}
-    if len(chosen) < max(len(parsed.estimators), 1):
-        raise InvalidInput(f"estimators = {' '.join(parsed.estimators)}: name at least one, each once")
     target = run_folder.check_writable(parsed.out) if parsed.out is not None else None
     task, hyper, params, key, with_value = _fresh(parsed) if parsed.run is None else _saved(parsed)
     statistics = diagnostics.compare(task, chosen, hyper, params, key, parsed.batches, with_value=with_value)

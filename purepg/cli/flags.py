@@ -60,6 +60,15 @@ def seeds(parsed: Any) -> range:
     return range(parsed.first_seed, parsed.first_seed + parsed.seeds)
 
 
+def each_once(what: str, names: tuple[str, ...]) -> None:
+    """
+    Raises:
+      InvalidInput: there is no name, or one is there twice.
+    """
+    if len(set(names)) < max(len(names), 1):
+        raise InvalidInput(f"{what} = {' '.join(names)}: name at least one, each once")
+
+
 def given(arguments: list[str]) -> dict[str, list[str]]:
     """The flags of a command line, each with the words that follow it; `--flag=value` like `--flag value`.
 

@@ -99,15 +99,13 @@ def new_folder_name(env: str, what: str) -> str:
 
 def _with_parts(method: Any, names: Job) -> Any:
     """The method with the baseline and the critic that were asked for."""
-    from purepg import baselines, critics
-
-    for part, make in (("baseline", baselines.make), ("critic", critics.make)):
+    for part in ("baseline", "critic"):
         if (given := getattr(names, part)) is None:
             continue
         estimator = getattr(method, "estimator", None)
         if estimator is None or not hasattr(estimator, part):
             raise InvalidInput(f"{names.estimator!r} has no {part}: leave --{part} out")
-        method = dataclasses.replace(method, estimator=dataclasses.replace(estimator, **{part: make(given)}))
+        method = dataclasses.replace(method, estimator=dataclasses.replace(estimator, **{part: given}))
     return method
 
 

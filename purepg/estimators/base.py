@@ -4,11 +4,25 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 
+from purepg import checks
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
 from purepg.networks import Params
 from purepg.policies import BoundPolicy
 from purepg.task import Task
+
+
+def named_parts(record: Any, **tables: Any) -> None:
+    """Turns the names among some fields of a new record into what they name, by the modules that have the names.
+
+    Raises:
+      InvalidInput: a field holds an unknown name, or neither a name nor such a part.
+    """
+    for field, table in tables.items():
+        if isinstance(given := getattr(record, field), str):
+            object.__setattr__(record, field, table.make(given))
+        else:
+            checks.kind(field, given, hasattr(given, "init"), f"a record, or one of {', '.join(table.NAMES)}")
 
 
 class Estimate(NamedTuple):

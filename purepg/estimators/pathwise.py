@@ -31,9 +31,10 @@ from jax.core import Tracer
 
 from purepg import collection, critics, env_params, environments, metrics, returns, row_chunks
 from purepg.critics import NoCritic, OwnCritic
+from purepg.dtypes import in_types_of
 from purepg.environments import EnvironmentSpec
 from purepg.errors import InvalidInput
-from purepg.estimators.base import Estimate
+from purepg.estimators.base import Estimate, named_parts
 from purepg.hyperparams import Hyperparams
 from purepg.networks import Params
 from purepg.policies import BoundPolicy
@@ -54,6 +55,9 @@ class Pathwise:
     """V after the last row of a segment, or nothing."""
     time_limit: Literal["objective", "bootstrap"] = "objective"
     """Whether the time limit belongs to the problem, or the critic continues a game that it cut."""
+
+    def __post_init__(self):
+        named_parts(self, critic=critics)
 
     def check(self, task: Task) -> None:
         if not isinstance(self.critic, NoCritic | OwnCritic):
@@ -206,8 +210,7 @@ def _moves(spec: EnvironmentSpec) -> Callable[[Any], jax.Array]:
 
         fresh = environments.reset(env, key, params)[1]
         like = jax.eval_shape(step, fresh, actions[0])[0]
-        fresh = jax.tree.map(lambda x, like: jnp.asarray(x, like.dtype), fresh, like)
-        return jnp.sum(jax.lax.scan(step, fresh, actions)[1])
+        return jnp.sum(jax.lax.scan(step, in_types_of(fresh, like), actions)[1])
 
     def moves(params, seed):
         actions = 0.1 * jax.random.normal(jax.random.key(seed), (num_steps, *size))

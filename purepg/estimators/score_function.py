@@ -26,7 +26,6 @@ Reference: Williams (1992); Sutton, McAllester, Singh and Mansour, Policy Gradie
 with Function Approximation (2000); Schulman et al. (2016) for GAE; Pardo et al. (2018) for time limits.
 """
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -34,11 +33,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from purepg import baselines, checks, collection, critics, metrics, returns, row_chunks
+from purepg import baselines, collection, critics, metrics, returns, row_chunks
 from purepg.baselines import Baseline, NoBaseline, ScoreProducts, Value
 from purepg.critics import Critic, NoCritic
 from purepg.errors import InvalidInput
-from purepg.estimators.base import Estimate
+from purepg.estimators.base import Estimate, named_parts
 from purepg.hyperparams import Hyperparams
 from purepg.networks import Params
 from purepg.policies import BoundPolicy, refuse_without_score
@@ -76,16 +75,7 @@ class ScoreFunction:
     """Rows differentiated at once; memory grows with it, not with T·N. 0: what suits the backend."""
 
     def __post_init__(self):
-        for name, table in (("baseline", baselines), ("critic", critics)):
-            if isinstance(given := getattr(self, name), str):
-                object.__setattr__(self, name, table.make(given))
-            elif not dataclasses.is_dataclass(given):
-                checks.kind(
-                    name,
-                    given,
-                    hasattr(given, "init"),
-                    f"a record, or one of {', '.join(table.NAMES)}",
-                )
+        named_parts(self, baseline=baselines, critic=critics)
 
     def check(self, task: Task) -> None:
         if self.target not in _TARGETS:
