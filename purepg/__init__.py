@@ -37,8 +37,9 @@ if TYPE_CHECKING:
     from purepg.flax_network import Flax
     from purepg.hyperparams import Hyperparams
     from purepg.networks import MLP, Conv, Functions, Table
+    from purepg.optimizer import Optimizer
     from purepg.policies import Gaussian, Softmax
-    from purepg.policy_gradient import Optimizer, PolicyGradient
+    from purepg.policy_gradient import PolicyGradient
     from purepg.q_learning import QLearning
     from purepg.results import Result, load
     from purepg.runner import resume, run
@@ -88,7 +89,7 @@ _HOME = {
     "Table": "networks",
     "Gaussian": "policies",
     "Softmax": "policies",
-    "Optimizer": "policy_gradient",
+    "Optimizer": "optimizer",
     "PolicyGradient": "policy_gradient",
     "Result": "results",
     "load": "results",

@@ -31,11 +31,11 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 
-from purepg.environments import look_up
 from purepg.errors import InvalidInput
 from purepg.leave_one_out import sum_of_others
-from purepg.rollout import Rows
+from purepg.names import lookup
 from purepg.task import Games, Task
+from purepg.trajectory import Rows
 
 
 class ScoreProducts(NamedTuple):
@@ -200,4 +200,4 @@ NAMES = {
 
 def make(name: str) -> Baseline:
     """The baseline of this name with its default fields."""
-    return look_up("baseline", name, NAMES)()
+    return lookup("baseline", name, NAMES)()

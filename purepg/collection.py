@@ -9,9 +9,9 @@ from purepg import environments, normalization, rollout
 from purepg.hyperparams import Hyperparams
 from purepg.networks import Params
 from purepg.policies import BoundPolicy
-from purepg.rollout import Act, Choice, Rows, Value
 from purepg.shapes import check_shapes
 from purepg.task import Games, Task
+from purepg.trajectory import Act, Choice, Rows, Value
 
 
 def start(task: Task, hyper: Hyperparams, act: Act, key: jax.Array) -> Any:

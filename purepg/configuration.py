@@ -17,8 +17,8 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from purepg.environments import import_object
 from purepg.errors import InvalidInput
+from purepg.names import import_object
 
 _DEFAULT = {"default": True}
 

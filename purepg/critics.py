@@ -23,10 +23,11 @@ import optax
 from purepg import derivable, environments, row_chunks
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
+from purepg.names import lookup
 from purepg.networks import MLP, Network, Params
 from purepg.policies import BoundPolicy, Outputs
-from purepg.rollout import Act, Choice, Rows
 from purepg.task import Task
+from purepg.trajectory import Act, Choice, Rows
 
 
 class Critic(Protocol):
@@ -170,4 +171,4 @@ NAMES = {"none": NoCritic, "shared": SharedCritic, "own": OwnCritic}
 
 def make(name: str) -> Critic:
     """The critic of this name with its default fields."""
-    return environments.look_up("critic", name, NAMES)()
+    return lookup("critic", name, NAMES)()

@@ -35,10 +35,10 @@ from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
 from purepg.networks import Params, Table
+from purepg.optimizer import Optimizer
 from purepg.policies import Softmax, refuse_without_score
-from purepg.policy_gradient import Optimizer
-from purepg.rollout import Act, Rows
 from purepg.task import Games, Task
+from purepg.trajectory import Act, Rows
 
 
 @dataclass(frozen=True)

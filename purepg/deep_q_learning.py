@@ -27,9 +27,9 @@ from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
 from purepg.networks import Params
-from purepg.policy_gradient import Optimizer
-from purepg.rollout import Act, Choice, Rows, Running
+from purepg.optimizer import Optimizer
 from purepg.task import Task
+from purepg.trajectory import Act, Choice, Rows, Running
 
 
 @dataclass(frozen=True)

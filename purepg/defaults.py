@@ -11,9 +11,11 @@ from purepg import environments, estimators, reference_methods
 from purepg.environments import EnvironmentSpec
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
+from purepg.names import lookup
 from purepg.networks import MLP, Table
+from purepg.optimizer import Optimizer
 from purepg.policies import Gaussian, Softmax
-from purepg.policy_gradient import Optimizer, PolicyGradient
+from purepg.policy_gradient import PolicyGradient
 from purepg.reference_methods import Recipe
 from purepg.task import Games, Segments, Task
 
@@ -152,15 +154,15 @@ def recipe(
       InvalidInput: a name is unknown, or they do not go together.
     """
     spec = environments.environment(env) if isinstance(env, str) else env
-    chosen = environments.look_up("estimator or method", name, estimators.NAMES | reference_methods.NAMES)
+    chosen = lookup("estimator or method", name, estimators.NAMES | reference_methods.NAMES)
     if name in reference_methods.NAMES:
         if collect is not None:
             raise InvalidInput(f"{name!r} has one way to collect: leave collect={collect!r} out")
         return reference_methods.recipe(name, spec, num_updates)
     own = "segments" if getattr(chosen, "time_limit", "objective") == "bootstrap" else "games"
-    row = environments.look_up(
-        "way to collect", collect or own, {"games": _in_games, "segments": _in_segments}
-    )(spec.name, name)
+    row = lookup("way to collect", collect or own, {"games": _in_games, "segments": _in_segments})(
+        spec.name, name
+    )
     length = num_updates or row.num_updates
     optimizer = Optimizer("adam", row.schedule, 0 if row.schedule == "constant" else length)
     policy = _policy(spec)

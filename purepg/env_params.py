@@ -25,6 +25,7 @@ from jax.interpreters import partial_eval
 from purepg import checks, environments
 from purepg.environments import EnvironmentSpec
 from purepg.errors import InvalidInput
+from purepg.names import did_you_mean
 
 # Constants saved beside what they are made from, where an environment is known for it: they do not follow.
 _DERIVED = {
@@ -58,7 +59,7 @@ def with_fields(spec: EnvironmentSpec, changes: dict[str, Any], *, replicates: b
                 name, value, known[name], replicates
             )  # NumPy's stay concrete inside a jit
         elif not hasattr(defaults, name):
-            close = environments.closest(name, known)
+            close = did_you_mean(name, known)
             raise InvalidInput(f"{spec.name!r} has no parameter {name!r}{close}; it has {', '.join(known)}")
         elif getattr(defaults, name) is not value:
             stays = getattr(defaults, name)

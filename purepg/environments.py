@@ -9,7 +9,6 @@ A name is a gymnax id ("CartPole-v1"; those registered at run time and the ones 
 
 import contextlib
 import functools
-import importlib
 import pathlib
 import traceback
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ import numpy as np
 
 from purepg.dtypes import usual_promotions
 from purepg.errors import InvalidInput
+from purepg.names import did_you_mean, import_object
 
 Environment = Any  # a gymnax 1.x Environment
 
@@ -317,7 +317,7 @@ def _factory(name: str) -> Callable[..., Environment]:
     if name not in gymnax.registered_envs:
         shadow = _register_ours()
         if name not in gymnax.registered_envs:
-            close = closest(name, gymnax.registered_envs)
+            close = did_you_mean(name, gymnax.registered_envs)
             raise InvalidInput(
                 f"unknown environment {name!r}{close}; `purepg list` shows all, module:Class names your own{shadow}"
             )
@@ -338,41 +338,6 @@ def _register_ours() -> str:
         return f" (purepg's own environments are missing: another package `envs` in {found} shadows them)"
     envs.register()
     return ""
-
-
-def import_object(path: str) -> Any:
-    """The object named "module:name".
-
-    Raises:
-      InvalidInput: there is no such module or name.
-    """
-    module, _, name = path.partition(":")
-    try:
-        return functools.reduce(getattr, name.split("."), importlib.import_module(module))
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InvalidInput(f"cannot import {path!r} (expected module:name): {error}") from error
-    except (Exception, SystemExit) as error:  # the module's own, when it is run
-        raise InvalidInput(f"importing {path!r} fails with {type(error).__name__}: {error}") from error
-
-
-def closest(name: str, known: Any) -> str:
-    """The words ", did you mean …?" or nothing."""
-    import difflib
-
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f", did you mean {matches[0]!r}?" if matches else ""
-
-
-def look_up(what: str, name: str, table: dict[str, Any]) -> Any:
-    """The entry of a table by its name.
-
-    Raises:
-      InvalidInput: there is no such name; the message lists those that there are.
-    """
-    if not isinstance(name, str) or name not in table:
-        close = closest(name, table) if isinstance(name, str) else ""
-        raise InvalidInput(f"unknown {what} {name!r}{close}; known: {', '.join(table)}")
-    return table[name]
 
 
 def _freeze(name: str, value: Any) -> Any:

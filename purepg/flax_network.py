@@ -24,8 +24,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from purepg.environments import Inputs, import_object
+from purepg.environments import Inputs
 from purepg.errors import InvalidInput
+from purepg.names import import_object
 from purepg.networks import Params, encode
 
 _Call = Callable[[Params, jax.Array], jax.Array]  # params, x [B, ...] → [B, num_outputs]

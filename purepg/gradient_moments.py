@@ -1,7 +1,7 @@
 """Moments of a batch's gradient over independent batches: the measuring behind `purepg.diagnostics`.
 
 What an estimator learns (averages, critics) is settled by a few estimates at the same parameters first and then held
-fixed. Its running games (`purepg.rollout.Running`, wherever they are in its state) and its typed keys are not: every
+fixed. Its running games (`purepg.trajectory.Running`, wherever they are in its state) and its typed keys are not: every
 batch has its own, so that batches are independent.
 """
 
@@ -17,9 +17,9 @@ from purepg.errors import InvalidInput
 from purepg.estimators import Estimator
 from purepg.hyperparams import Hyperparams
 from purepg.networks import Params
-from purepg.rollout import Running
 from purepg.seeds import Placed
 from purepg.task import Segments, Task
+from purepg.trajectory import Running
 
 _SETTLING = 100  # estimates before a baseline or critic is held fixed
 
@@ -70,8 +70,8 @@ def measure(
     settled = jax.jit(settle)(params, settle_key)
     if isinstance(task.collect, Segments) and not _has_running_games(settled):
         raise InvalidInput(
-            f"the state of {type(estimator).__name__} holds no running games (purepg.rollout.Running), so that batches "
-            "of segments would all start from the same: keep in it what purepg.collection.start gives"
+            f"the state of {type(estimator).__name__} holds no running games (purepg.trajectory.Running), so that "
+            "batches of segments would all start from the same: keep in it what purepg.collection.start gives"
         )
     placed = Placed(one_part, num_parts)
     tiled = jax.tree.map(lambda x: jnp.broadcast_to(x[None], (num_parts, *x.shape)), (params, settled))

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from purepg.rollout import Rows
+from purepg.trajectory import Rows
 
 
 class Average(NamedTuple):

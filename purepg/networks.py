@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 
 from purepg import checks
-from purepg.environments import Inputs, import_object
+from purepg.environments import Inputs
 from purepg.errors import InvalidInput
+from purepg.names import import_object
 
 Params = Any  # a pytree of arrays
 

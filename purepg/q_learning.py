@@ -39,8 +39,8 @@ from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
 from purepg.networks import Table
-from purepg.rollout import Act, Choice, Rows, Running
 from purepg.task import Task
+from purepg.trajectory import Act, Choice, Rows, Running
 
 _TARGETS = ("q_learning", "sarsa", "expected_sarsa")
 

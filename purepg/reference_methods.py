@@ -17,9 +17,10 @@ from purepg.cross_entropy import CrossEntropy, OverParameters, OverSessions
 from purepg.deep_q_learning import DQN, Replay
 from purepg.environments import EnvironmentSpec
 from purepg.hyperparams import Hyperparams
+from purepg.names import lookup
 from purepg.networks import MLP, Table
+from purepg.optimizer import Optimizer
 from purepg.policies import Gaussian, Softmax
-from purepg.policy_gradient import Optimizer
 from purepg.q_learning import QLearning
 from purepg.task import Games, Segments, Task
 
@@ -55,7 +56,7 @@ def recipe(name: str, spec: EnvironmentSpec, num_updates: int | None = None) -> 
     Raises:
       InvalidInput: the name is unknown.
     """
-    return environments.look_up("method", name, NAMES)(spec, num_updates)
+    return lookup("method", name, NAMES)(spec, num_updates)
 
 
 def _tabular(target: str) -> Callable[[EnvironmentSpec, int | None], Recipe]:

@@ -27,6 +27,7 @@ from purepg import (
 )
 from purepg.comparisons import Comparison
 from purepg.errors import InvalidInput
+from purepg.names import lookup
 from purepg.statistics import Share, Summary
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def figure(kind: str, datasets: Datasets, options: Options) -> "Figure":
     Raises:
       InvalidInput: the figure is unknown, or cannot be drawn of these runs.
     """
-    return environments.look_up("figure", kind, FIGURES)(datasets, options)
+    return lookup("figure", kind, FIGURES)(datasets, options)
 
 
 def signal_to_noise(folders: Sequence[str | os.PathLike]) -> "Figure":

@@ -17,7 +17,7 @@ Gradients flow through rewards and observations as far as the environment and `a
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,51 +25,13 @@ import jax.numpy as jnp
 from purepg import environments
 from purepg.dtypes import in_types_of
 from purepg.environments import Environment
+from purepg.trajectory import Act, Rows, Running, Value
 
 # Steps between two looks at whether any game still runs: each look costs about as much as a small step.
 _BLOCK = 8
 
 # Games are staggered over at most so many steps; longer ones drift apart by themselves.
 _LONGEST_STAGGER = 1000
-
-
-class Choice(NamedTuple):
-    """What `act` chooses for each game."""
-
-    action: jax.Array  # [N, *action] as remembered: log-probabilities are of it
-    played: jax.Array  # [N, *action] as the environment takes it
-    value: Any = None  # [N] V of the observation, or None
-
-
-Act = Callable[[jax.Array, jax.Array], Choice]  # key, observations [N, *shape] → Choice
-Value = Callable[[jax.Array], jax.Array]  # observations [N, *shape] → [N]
-
-
-class Rows(NamedTuple):
-    """Steps of N games, time first."""
-
-    observation: jax.Array  # [T, N, *shape]
-    action: jax.Array  # [T, N, *action]
-    reward: jax.Array  # [T, N], 0 in dead rows
-    terminated: jax.Array  # [T, N] bool, nothing follows
-    truncated: jax.Array  # [T, N] bool, cut by a limit; never together with terminated
-    live: jax.Array  # [T, N] bool, false after the game's end
-    time: jax.Array  # [T, N] int32, steps since the game's start
-    score: jax.Array  # [T, N] undiscounted return of the episode up to this row, its reward included
-    value: Any = None  # [T, N] V of the observation, where `act` gives it
-    cut_value: Any = None  # [T, N] V of the true next observation where the episode is cut, 0 elsewhere
-    next_observation: Any = (
-        None  # [T, N, *shape] the true next observation, before any reset; where it is asked for
-    )
-
-
-class Running(NamedTuple):
-    """Games between two steps."""
-
-    observation: jax.Array  # [N, *shape]
-    state: Any  # the environment's, [N, ...]
-    time: jax.Array  # [N] int32, steps since the game's start
-    score: jax.Array  # [N] undiscounted return so far
 
 
 def play_games(

@@ -21,6 +21,7 @@ import numpy as np
 
 from purepg import checks, environments, learning_curve
 from purepg.errors import InvalidInput
+from purepg.names import lookup
 
 if TYPE_CHECKING:
     import xarray
@@ -45,7 +46,7 @@ def score(dataset: "xarray.Dataset", kind: str = "greedy", threshold: float | No
     Raises:
       InvalidInput: an unknown kind, or one that this dataset has nothing for.
     """
-    environments.look_up("score", kind, LABELS)
+    lookup("score", kind, LABELS)
     if kind == "greedy":
         if "evaluation_return" not in dataset:
             raise InvalidInput(

@@ -20,6 +20,7 @@ import numpy as np
 from purepg import checks, env_params, environments, hyperparams, run_length
 from purepg.errors import InvalidInput, whole_number
 from purepg.hyperparams import Hyperparams
+from purepg.names import did_you_mean
 from purepg.studies import Config, Study, study
 from purepg.training import Method
 
@@ -153,7 +154,7 @@ def changed(method: Any, hyper: Hyperparams, field: str, value: Any) -> tuple[An
         return method, dataclasses.replace(hyper, env=env)
     known = names + [f"env.{name}" for name in env_params.leaves(_defaults(method))] + _static(method)
     if field not in known:
-        close = environments.closest(field, known)
+        close = did_you_mean(field, known)
         raise InvalidInput(f"no field {field!r} to sweep{close}; there are {', '.join(known)}")
     return _replaced(method, field.split("."), value), hyper
 

@@ -15,8 +15,8 @@ from purepg.dtypes import in_types_of
 from purepg.errors import InvalidInput, whole_number
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
-from purepg.rollout import Act, Running
 from purepg.task import Task
+from purepg.trajectory import Act, Running
 
 PATIENCE = 10  # updates in a row without a finite state, after which a seed is frozen
 MOST_STEPS = 2**32 - 1  # of a budget, which is counted in 32 bits
@@ -64,11 +64,11 @@ def train(
     """`num_updates` updates from `state`; metrics are stacked to `[num_updates]`. Pure, one seed.
 
     An update after which something learned is not finite (parameters, optimiser, averages, a critic, a replay) leaves
-    the learner as it was and counts as skipped; after `PATIENCE` of them in a row the seed is frozen. Games that run on
-    (`rollout.Running`) are the environment's: an infinite "best so far" in its state is nobody's fault, and a NaN in it
-    that reaches an observation shows in the parameters. A skipped update has not taken place for its games either: the
-    next one plays them on from before the NaN with other noise. Where that does not help, the games themselves are
-    broken, and the seed is frozen rather than trained on what is left.
+    the learner as it was and counts as skipped; after `PATIENCE` of them in a row the seed is frozen. Games that run
+    on (`trajectory.Running`) are the environment's: an infinite "best so far" in its state is nobody's fault, and a
+    NaN in it that reaches an observation shows in the parameters. A skipped update has not taken place for its games
+    either: the next one plays them on from before the NaN with other noise. Where that does not help, the games
+    themselves are broken, and the seed is frozen rather than trained on what is left.
 
     With a budget of environment steps the update that reaches it is the last one: whatever is run after it leaves the
     state as it is, to the bit, and its metrics are sums over nothing. (Mapped side by side every seed still computes

@@ -12,7 +12,7 @@ import scipy.special
 import purepg
 from purepg import baselines, collection, critics, exact, returns
 from purepg.errors import InvalidInput
-from purepg.rollout import Rows
+from purepg.trajectory import Rows
 
 GAMMA, DECAY = 0.9, 0.6
 FLOAT = {"rtol": 1e-5, "atol": 2e-6}

@@ -12,7 +12,7 @@ import purepg
 from purepg import baselines
 from purepg.baselines import Constant, LeaveOneOut, Mean, Moving, NoBaseline, Optimal, ScoreProducts, Value
 from purepg.errors import InvalidInput
-from purepg.rollout import Rows
+from purepg.trajectory import Rows
 
 STEPS, GAMES = 3, 4  # those of the task below
 TASK = two_states(GAMES)

@@ -13,7 +13,7 @@ from gymnax.environments import environment, spaces
 import purepg
 from purepg import baselines, collection, critics
 from purepg.errors import InvalidInput
-from purepg.rollout import Rows
+from purepg.trajectory import Rows
 
 KEY = jax.random.key(0)
 GAMMA, LIMIT = 0.9, 20

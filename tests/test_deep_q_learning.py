@@ -11,7 +11,7 @@ import purepg
 from purepg import environments, exact
 from purepg.action_values import Exploration
 from purepg.deep_q_learning import DQN, Replay, Transitions
-from purepg.policy_gradient import Optimizer
+from purepg.optimizer import Optimizer
 
 # These programs are small and each is new: what takes time is compiling them.
 quick_jit = functools.partial(

@@ -352,7 +352,7 @@ class Wrapped:
     def estimate(self, task, hyper, params, state, key):
         inner = state.inner
         if self.hidden:
-            inner = inner._replace(games=purepg.rollout.Running(*inner.games))
+            inner = inner._replace(games=purepg.trajectory.Running(*inner.games))
         estimate = self.inner.estimate(task, hyper, params, inner, key)
         return estimate._replace(state=self._pack(estimate.state))
 

@@ -18,6 +18,7 @@ import purepg
 from purepg import environments, rollout
 from purepg.environments import Inputs
 from purepg.errors import InvalidInput
+from purepg.trajectory import Choice
 
 OURS = ("Bandit", "Chain", "ShortCorridor", "GridWorld")
 
@@ -302,7 +303,7 @@ def game(name):
     def play(key, params):
         def act(key, observation):
             action = policy.distribution(params, observation).sample(key)
-            return rollout.Choice(action, policy.play(action))
+            return Choice(action, policy.play(action))
 
         return rollout.play_games(env, env.default_params, act, key, num_games=2, max_steps=3)
 

@@ -13,7 +13,8 @@ import purepg
 from purepg import estimators
 from purepg.errors import InvalidInput
 from purepg.estimators import Estimate
-from purepg.policy_gradient import Optimizer, PolicyGradient, PolicyGradientState
+from purepg.optimizer import Optimizer
+from purepg.policy_gradient import PolicyGradient, PolicyGradientState
 
 BANDIT = purepg.Task("Bandit", purepg.Softmax(purepg.Table()), purepg.Games(8))
 START = {"table": jnp.array([[0.5, -1.0]])}

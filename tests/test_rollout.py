@@ -11,7 +11,8 @@ from gymnax.environments.bsuite import deep_sea
 from gymnax.environments.classic_control import cartpole
 from gymnax.environments.misc import bernoulli_bandit
 
-from purepg.rollout import Choice, Rows, episode_returns, play_games
+from purepg.rollout import episode_returns, play_games
+from purepg.trajectory import Choice, Rows
 
 CARTPOLE = cartpole.CartPole()
 FOREVER = CARTPOLE.default_params.replace(

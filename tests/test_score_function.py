@@ -13,7 +13,7 @@ from purepg import baselines, estimators, exact
 from purepg.errors import InvalidInput
 from purepg.estimators import score_function
 from purepg.estimators.score_function import ScoreFunctionState
-from purepg.rollout import Rows
+from purepg.trajectory import Rows
 
 GAMMA = 0.9
 HYPER = purepg.Hyperparams(discount=GAMMA)

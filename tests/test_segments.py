@@ -12,7 +12,8 @@ from gymnax.environments import environment, spaces
 
 import purepg
 from purepg import estimators
-from purepg.rollout import Choice, Rows, fresh_games, play_games, play_segment, staggered_games
+from purepg.rollout import fresh_games, play_games, play_segment, staggered_games
+from purepg.trajectory import Choice, Rows
 
 KEY = jax.random.key(0)
 

@@ -20,6 +20,7 @@ OUR_ENVS = pathlib.Path(envs.__file__).parent
 # Each module may import those before it. A new module has its place here first.
 ORDER = (
     "errors",
+    "names",
     "files",
     "folder_lock",
     "checks",
@@ -40,6 +41,7 @@ ORDER = (
     "hyperparams",
     "task",
     "memory",
+    "trajectory",
     "rollout",
     "metrics",
     "returns",
@@ -52,6 +54,7 @@ ORDER = (
     "estimators.score_function",
     "estimators.pathwise",
     "estimators",
+    "optimizer",
     "policy_gradient",
     "action_values",
     "q_learning",

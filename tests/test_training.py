@@ -10,8 +10,8 @@ from problems import two_states
 import purepg
 from envs import Chain
 from purepg import estimators, metrics
-from purepg.rollout import Running
 from purepg.training import PATIENCE, TrainState
+from purepg.trajectory import Running
 
 METHOD = purepg.PolicyGradient(two_states(num_games=8), estimators.make("reinforce-moving"))
 IN_SEGMENTS = purepg.Task(METHOD.task.env, purepg.Softmax(purepg.Table()), purepg.Segments(8, 5))

@@ -75,9 +75,9 @@ def _main(arguments: list[str]) -> None:
     if "" not in sys.path:
         sys.path.append("")  # the current folder, for module:Class; at the end, where it shadows nothing
     if arguments[0] not in _COMMANDS:
-        from purepg.environments import closest
+        from purepg.names import did_you_mean
 
-        hint = closest(arguments[0], _COMMANDS)
+        hint = did_you_mean(arguments[0], _COMMANDS)
         raise InvalidInput(f"unknown command {arguments[0]!r}{hint}; known: {', '.join(_COMMANDS)}")
     importlib.import_module(f"purepg.cli.{_COMMANDS[arguments[0]]}").main(arguments[1:])
 

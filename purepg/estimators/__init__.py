@@ -4,11 +4,11 @@ from dataclasses import replace
 
 from purepg.baselines import LeaveOneOut, Mean, Moving, Optimal, Value
 from purepg.critics import OwnCritic, SharedCritic
-from purepg.environments import look_up
 from purepg.estimators.base import Estimate as Estimate
 from purepg.estimators.base import Estimator as Estimator
 from purepg.estimators.pathwise import Pathwise as Pathwise
 from purepg.estimators.score_function import ScoreFunction as ScoreFunction
+from purepg.names import lookup
 
 _ACTOR_CRITIC = ScoreFunction(
     baseline=Value(), critic=SharedCritic(), time_limit="bootstrap", discount_weighting=False
@@ -36,4 +36,4 @@ def make(name: str) -> Estimator:
     Raises:
       InvalidInput: there is no such preset.
     """
-    return look_up("estimator", name, NAMES)
+    return lookup("estimator", name, NAMES)

@@ -38,8 +38,8 @@ from purepg.estimators.base import Estimate, named_parts
 from purepg.hyperparams import Hyperparams
 from purepg.networks import Params
 from purepg.policies import BoundPolicy
-from purepg.rollout import Rows
 from purepg.task import Task
+from purepg.trajectory import Rows
 
 
 class PathwiseState(NamedTuple):

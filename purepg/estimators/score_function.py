@@ -41,9 +41,9 @@ from purepg.estimators.base import Estimate, named_parts
 from purepg.hyperparams import Hyperparams
 from purepg.networks import Params
 from purepg.policies import BoundPolicy, refuse_without_score
-from purepg.rollout import Rows
 from purepg.shapes import check_shapes
 from purepg.task import Segments, Task
+from purepg.trajectory import Rows
 
 _MONTE_CARLO = ("reward_to_go", "total")
 _TARGETS = (*_MONTE_CARLO, "td", "n_step", "lambda")

@@ -1,0 +1,42 @@
+"""Tables of names: what a name stands for, what a mistyped one may have meant, what "module:name" leads to."""
+
+import difflib
+import functools
+import importlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from purepg.errors import InvalidInput
+
+
+def import_object(path: str) -> Any:
+    """The object named "module:name".
+
+    Raises:
+      InvalidInput: there is no such module or name.
+    """
+    module, _, name = path.partition(":")
+    try:
+        return functools.reduce(getattr, name.split("."), importlib.import_module(module))
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InvalidInput(f"cannot import {path!r} (expected module:name): {error}") from error
+    except (Exception, SystemExit) as error:  # the module's own, when it is run
+        raise InvalidInput(f"importing {path!r} fails with {type(error).__name__}: {error}") from error
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The words ", did you mean …?" or nothing."""
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f", did you mean {matches[0]!r}?" if matches else ""
+
+
+def lookup(what: str, name: str, table: Mapping[str, Any]) -> Any:
+    """The entry of a table by its name.
+
+    Raises:
+      InvalidInput: there is no such name; the message lists those that there are.
+    """
+    if not isinstance(name, str) or name not in table:
+        close = did_you_mean(name, table) if isinstance(name, str) else ""
+        raise InvalidInput(f"unknown {what} {name!r}{close}; known: {', '.join(table)}")
+    return table[name]

@@ -1,0 +1,45 @@
+"""What is remembered of games: the steps that were made, the games that go on, and what chooses their actions."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+
+class Choice(NamedTuple):
+    """What `act` chooses for each game."""
+
+    action: jax.Array  # [N, *action] as remembered: log-probabilities are of it
+    played: jax.Array  # [N, *action] as the environment takes it
+    value: Any = None  # [N] V of the observation, or None
+
+
+Act = Callable[[jax.Array, jax.Array], Choice]  # key, observations [N, *shape] → Choice
+Value = Callable[[jax.Array], jax.Array]  # observations [N, *shape] → [N]
+
+
+class Rows(NamedTuple):
+    """Steps of N games, time first."""
+
+    observation: jax.Array  # [T, N, *shape]
+    action: jax.Array  # [T, N, *action]
+    reward: jax.Array  # [T, N], 0 in dead rows
+    terminated: jax.Array  # [T, N] bool, nothing follows
+    truncated: jax.Array  # [T, N] bool, cut by a limit; never together with terminated
+    live: jax.Array  # [T, N] bool, false after the game's end
+    time: jax.Array  # [T, N] int32, steps since the game's start
+    score: jax.Array  # [T, N] undiscounted return of the episode up to this row, its reward included
+    value: Any = None  # [T, N] V of the observation, where `act` gives it
+    cut_value: Any = None  # [T, N] V of the true next observation where the episode is cut, 0 elsewhere
+    next_observation: Any = (
+        None  # [T, N, *shape] the true next observation, before any reset; where it is asked for
+    )
+
+
+class Running(NamedTuple):
+    """Games between two steps."""
+
+    observation: jax.Array  # [N, *shape]
+    state: Any  # the environment's, [N, ...]
+    time: jax.Array  # [N] int32, steps since the game's start
+    score: jax.Array  # [N] undiscounted return so far
