@@ -39,7 +39,7 @@ from rich.table import Table
 
 import purepg
 from purepg import estimators, hyperparams, rollout, seeds
-from purepg.estimators.score_function import ScoreFunctionState
+from purepg.estimators.score_function import Learned
 
 MAX_STEPS, DISCOUNT = 128, 0.99
 
@@ -138,7 +138,9 @@ class Ours:
 
     def gradient(self, hyper, params, rows):
         task, estimator = self.method.task, self.method.estimator
-        state = ScoreFunctionState((), (), ())  # whole games, no critic, a baseline that learns nothing
+        state = estimators.EstimatorState(
+            (), Learned((), ())
+        )  # whole games, no critic, a baseline that learns nothing
         return estimator.estimate_from(task, hyper, params, state, rows).gradient  # pyright: ignore
 
     def train(self, hyper, params, key, num_updates):

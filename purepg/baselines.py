@@ -26,7 +26,7 @@ Variance Reduction Techniques for Gradient Estimates in Reinforcement Learning (
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -48,8 +48,14 @@ class ScoreProducts(NamedTuple):
 Scores = Callable[[], ScoreProducts]
 
 
+@runtime_checkable
 class Baseline(Protocol):
     """Static record; what it learns is its state, a pytree."""
+
+    @property
+    def needs_value(self) -> bool:
+        """Whether it reads the rows' V, which a critic gives."""
+        ...
 
     def check(self, task: Task) -> None: ...
     def init(self, task: Task) -> Any: ...
@@ -63,6 +69,8 @@ class Baseline(Protocol):
 
 class _Stateless:
     """For baselines that learn nothing and suit every task."""
+
+    needs_value = False
 
     def check(self, task: Task) -> None:
         pass
@@ -166,6 +174,8 @@ class Moving(_AcrossGames):
 @dataclass(frozen=True)
 class Value(_Stateless):
     """V(s) of the estimator's critic."""
+
+    needs_value = True
 
     def values(self, state: Any, returns: jax.Array, rows: Rows, scores: Scores | None = None) -> jax.Array:
         return rows.value

@@ -14,7 +14,7 @@ Reference: Sutton and Barto (2018), chapters 9.3 and 13.5; Mnih et al. (2016) fo
 """
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -24,14 +24,25 @@ from purepg import derivable, environments, row_chunks
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.names import lookup
-from purepg.networks import MLP, Network, Params
+from purepg.networks import MLP, Network, Params, outputs_of
 from purepg.policies import BoundPolicy, Outputs
 from purepg.task import Task
 from purepg.trajectory import Act, Choice, Rows
 
 
+@runtime_checkable
 class Critic(Protocol):
     """Static record; what it learns is in the policy's parameters or its own state."""
+
+    @property
+    def has_value(self) -> bool:
+        """Whether there is a V at all."""
+        ...
+
+    @property
+    def shares_value(self) -> bool:
+        """Whether V is an output of the policy's network."""
+        ...
 
     def bind(self, task: Task) -> BoundPolicy:
         """The policy as this critic needs it."""
@@ -62,6 +73,8 @@ class Critic(Protocol):
 class _InPolicy:
     """For critics without a state of their own."""
 
+    has_value = shares_value = False
+
     def init(self, task: Task, hyper: Hyperparams, key: jax.Array) -> Any:
         return ()
 
@@ -84,6 +97,8 @@ class NoCritic(_InPolicy):
 class SharedCritic(_InPolicy):
     """V as one more output of the policy's network; `value_coefficient` times its loss joins the update."""
 
+    has_value = shares_value = True
+
     def bind(self, task: Task) -> BoundPolicy:
         return task.bind_policy(with_value=True)
 
@@ -103,6 +118,9 @@ class OwnCritic:
     """Gradient steps an update, each over all rows."""
     target_rate: float = 1.0
     """How far V moves towards the learned network after each step, in (0, 1]; 1: V is the learned network."""
+
+    has_value = True
+    shares_value = False
 
     def __post_init__(self):
         if self.steps < 1:
@@ -147,7 +165,7 @@ class OwnCritic:
         return jax.lax.scan(step, state, length=self.steps)[0]
 
     def _value(self, task: Task, params: Params, seen: jax.Array) -> jax.Array:
-        return self.network.apply(params, seen, environments.inputs(task.env), 1)[..., 0]
+        return outputs_of(self.network, params, seen, environments.inputs(task.env), 1)[..., 0]
 
 
 def _adam(hyper: Hyperparams) -> optax.GradientTransformation:

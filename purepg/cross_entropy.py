@@ -38,6 +38,7 @@ from purepg.networks import Params, Table
 from purepg.optimizer import Optimizer
 from purepg.policies import Softmax, refuse_without_score
 from purepg.task import Games, Task
+from purepg.training import Method
 from purepg.trajectory import Act, Rows
 
 
@@ -79,7 +80,7 @@ class CrossEntropyState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class CrossEntropy:
+class CrossEntropy(Method):
     """The cross-entropy method over a policy's parameters or over its sessions; static.
 
     Works with every policy and network, discrete and continuous. An update plays the task's N whole games.

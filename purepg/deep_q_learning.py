@@ -29,6 +29,7 @@ from purepg.metrics import Metrics
 from purepg.networks import Params
 from purepg.optimizer import Optimizer
 from purepg.task import Task
+from purepg.training import Method
 from purepg.trajectory import Act, Choice, Rows, Running
 
 
@@ -71,7 +72,7 @@ class DQNState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class DQN:
+class DQN(Method):
     """Q-learning with the network of the task's policy, `Softmax(network)`; static.
 
     An update plays T steps of N games (`Segments`) ε-greedily, puts them into the replay and takes `steps` gradient

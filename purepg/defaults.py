@@ -159,7 +159,7 @@ def recipe(
         if collect is not None:
             raise InvalidInput(f"{name!r} has one way to collect: leave collect={collect!r} out")
         return reference_methods.recipe(name, spec, num_updates)
-    own = "segments" if getattr(chosen, "time_limit", "objective") == "bootstrap" else "games"
+    own = chosen.collects
     row = lookup("way to collect", collect or own, {"games": _in_games, "segments": _in_segments})(
         spec.name, name
     )

@@ -37,8 +37,8 @@ from purepg.policy_gradient import PolicyGradient
 from purepg.reference_gradients import exact_gradient as exact_gradient
 from purepg.reference_gradients import of_one_replicate, with_covariance, with_parameters_of
 from purepg.reference_gradients import reference_gradient as reference_gradient
-from purepg.task import Segments, Task, fitted
-from purepg.training import init, train
+from purepg.task import Segments, Task
+from purepg.training import fitted, init, train
 
 if TYPE_CHECKING:
     import xarray

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 
 from purepg import environments, rollout
 from purepg.hyperparams import Hyperparams
-from purepg.task import fitted
-from purepg.training import Method
+from purepg.training import Method, fitted
 
 
 class Evaluation(NamedTuple):

@@ -7,7 +7,7 @@ as one-hot vectors, everything else in float32 and flattened, but for a convolut
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import flax.linen as nn
 import jax
@@ -23,6 +23,7 @@ Params = Any  # a pytree of arrays
 _ACTIVATIONS = {"tanh": jnp.tanh, "relu": nn.relu, "gelu": nn.gelu, "silu": nn.silu, "elu": nn.elu}
 
 
+@runtime_checkable
 class Network(Protocol):
     """Observation → outputs."""
 
@@ -164,14 +165,26 @@ class Functions:
         return _function(self.init_function)(key, jnp.zeros(inputs.shape, inputs.dtype))
 
     def apply(self, params: Params, observation: jax.Array, inputs: Inputs, num_outputs: int) -> jax.Array:
-        batch = observation.shape[: observation.ndim - len(inputs.shape)]
-        outputs = _function(self.apply_function)(params, observation)
-        if outputs.shape != (*batch, num_outputs):
-            raise InvalidInput(
-                f"your apply function gave shape {outputs.shape} for observations {observation.shape}, "
-                f"expected {(*batch, num_outputs)}"
-            )
-        return outputs
+        return _function(self.apply_function)(params, observation)
+
+
+def outputs_of(
+    network: Network, params: Params, observation: jax.Array, inputs: Inputs, num_outputs: int
+) -> jax.Array:
+    """What a network says of observations `[..., *shape]`: `[..., num_outputs]`.
+
+    Raises:
+      InvalidInput: it gives something of another shape, or no real numbers.
+    """
+    outputs = network.apply(params, observation, inputs, num_outputs)
+    expected = (*observation.shape[: observation.ndim - len(inputs.shape)], num_outputs)
+    checks.kind(f"what {type(network).__name__} gave", outputs, hasattr(outputs, "dtype"), "an array")
+    if outputs.shape != expected or not jnp.issubdtype(outputs.dtype, jnp.floating):
+        raise InvalidInput(
+            f"{type(network).__name__} gave shape {outputs.shape} for observations {observation.shape}, "
+            f"expected {expected}, of floats; they are {outputs.dtype}"
+        )
+    return outputs
 
 
 def encode(observation: jax.Array, inputs: Inputs) -> jax.Array:

@@ -4,10 +4,11 @@ A policy is a frozen record; `bind` joins it with an environment's spaces into p
 π_θ(a|s) is the distribution, the deterministic one its mode: arg max of a softmax, μ_θ(s) of a Gaussian.
 """
 
+import functools
 import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,8 @@ from purepg import checks, distributions, environments
 from purepg.distributions import Categorical, ClippedGaussian, Distribution, Sides, SquashedGaussian
 from purepg.environments import EnvironmentSpec
 from purepg.errors import InvalidInput
-from purepg.networks import MLP, Network, Params
+from purepg.networks import MLP, Network, Params, outputs_of
+from purepg.shapes import check_shapes
 
 
 class Outputs(NamedTuple):
@@ -42,6 +44,7 @@ class BoundPolicy(NamedTuple):
         return self.outputs(params, observation).distribution
 
 
+@runtime_checkable
 class Policy(Protocol):
     """The record of a policy: static, hashes by value."""
 
@@ -65,7 +68,7 @@ class Softmax:
         num_outputs = num_actions + with_value
 
         def outputs(params: Params, observation: jax.Array) -> Outputs:
-            out = self.network.apply(params, observation, inputs, num_outputs)
+            out = outputs_of(self.network, params, observation, inputs, num_outputs)
             return Outputs(Categorical(out[..., :num_actions]), out[..., -1] if with_value else None)
 
         return BoundPolicy(lambda key: self.network.init(key, inputs, num_outputs), outputs)
@@ -125,7 +128,7 @@ class Gaussian:
             return params
 
         def outputs(params: Params, observation: jax.Array) -> Outputs:
-            out = self.network.apply(params["network"], observation, inputs, num_outputs)
+            out = outputs_of(self.network, params["network"], observation, inputs, num_outputs)
             mean = out[..., :size]
             if self.std == "state":
                 std = self.initial_std * jnp.exp(out[..., size:num_means])
@@ -149,6 +152,33 @@ class Gaussian:
             return jnp.clip(middle + scale * action, low, high)
 
         return BoundPolicy(init, outputs, play)
+
+
+@functools.cache
+def check(policy: Policy, env: EnvironmentSpec, with_value: bool) -> None:
+    """Refuses a policy that gives something else than the protocol says; nothing is computed but shapes.
+
+    Raises:
+      InvalidInput: names what is of another kind or shape.
+    """
+    whose = f"of {type(policy).__name__}"
+    bound, inputs = policy.bind(env, with_value=with_value), environments.inputs(env)
+    checks.kind(f"bind {whose}", bound, isinstance(bound, BoundPolicy), "a policies.BoundPolicy(…)")
+
+    def ask(key: jax.Array) -> dict[str, Any]:
+        outputs = bound.outputs(bound.init(key), jnp.zeros((2, *inputs.shape), inputs.dtype))
+        checks.kind(f"outputs {whose}", outputs, isinstance(outputs, Outputs), "policies.Outputs(…)")
+        distribution, action = outputs.distribution, outputs.distribution.sample(key)
+        numbers = {"log_prob": distribution.log_prob(action), "entropy": distribution.entropy()}
+        return {"mode": distribution.mode(), "sample": action, "value": outputs.value} | numbers
+
+    found = jax.eval_shape(ask, jax.random.key(0))
+    actions = {f"{name} {whose}": found.pop(name) for name in ("sample", "mode")}
+    value = found.pop("value")
+    if with_value:
+        found["value"] = value
+    check_shapes("two observations", (2,), **{f"{name} {whose}": x for name, x in found.items()})
+    check_shapes("two observations", (2, ...), **actions)
 
 
 def refuse_without_score(policy: Policy, what: str) -> None:

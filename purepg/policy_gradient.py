@@ -7,48 +7,52 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from purepg import collection, derivable, metrics, normalization
-from purepg.estimators.base import ChecksNumbers, Estimator
+from purepg import checks, collection, derivable, metrics, normalization
+from purepg.estimators.base import Estimator, EstimatorState, check_estimate, check_state
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
 from purepg.networks import Params
 from purepg.optimizer import Optimizer
 from purepg.task import Task
+from purepg.training import Method
 from purepg.trajectory import Act
 
 
 class PolicyGradientState(NamedTuple):
     params: Params
     optimizer: Any  # optax state
-    estimator: Any  # the estimator's state
+    estimator: EstimatorState
 
 
 @dataclass(frozen=True)
-class PolicyGradient:
+class PolicyGradient(Method):
     """A policy-gradient method: a task, an estimator of ∇J, an optimiser. Static."""
 
     task: Task
     estimator: Estimator
     optimizer: Optimizer = Optimizer()
 
+    def __post_init__(self):
+        checks.conforms("estimator", self.estimator, Estimator)
+
     def check_numbers(self, hyper: Hyperparams) -> None:
         self.estimator.check(self.task)
-        if isinstance(self.estimator, ChecksNumbers):
-            self.estimator.check_numbers(self.task, hyper)
+        self.estimator.check_numbers(self.task, hyper)
 
     def init(self, hyper: Hyperparams, key: jax.Array) -> PolicyGradientState:
         self.estimator.check(self.task)
         params_key, estimator_key = jax.random.split(key)
         params = self.estimator.bind(self.task).init(params_key)
         optimizer = self.optimizer.transformation(hyper).init(params)
-        return PolicyGradientState(
-            params, optimizer, self.estimator.init(self.task, hyper, params, estimator_key)
-        )
+        estimator = self.estimator.init(self.task, hyper, params, estimator_key)
+        check_state(self.estimator, estimator)
+        return PolicyGradientState(params, optimizer, estimator)
 
     def update(
         self, hyper: Hyperparams, state: PolicyGradientState, key: jax.Array
     ) -> tuple[PolicyGradientState, Metrics]:
         estimate = self.estimator.estimate(self.task, hyper, state.params, state.estimator, key)
+        check_estimate(self.estimator, estimate, state.params, state.estimator)
         descent = jax.tree.map(jnp.negative, estimate.gradient)
         step, optimizer = self.optimizer.transformation(hyper).update(descent, state.optimizer, state.params)
         params: Any = optax.apply_updates(state.params, step)

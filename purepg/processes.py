@@ -22,8 +22,7 @@ from purepg import seeds as seed_axis
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.results import Result
-from purepg.task import fitted
-from purepg.training import Method
+from purepg.training import Method, fitted
 
 
 def start(coordinator: str, num_processes: int, process_id: int, *, timeout_seconds: int = 300) -> None:

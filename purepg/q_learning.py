@@ -40,6 +40,7 @@ from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
 from purepg.networks import Table
 from purepg.task import Task
+from purepg.training import Method
 from purepg.trajectory import Act, Choice, Rows, Running
 
 _TARGETS = ("q_learning", "sarsa", "expected_sarsa")
@@ -53,7 +54,7 @@ class QLearningState(NamedTuple):
 
 
 @dataclass(frozen=True)
-class QLearning:
+class QLearning(Method):
     """Q-learning, SARSA or expected SARSA on a table of action values; static.
 
     The table is that of the task's policy, `Softmax(Table(...))`, whose initial values are Q's. An update is T steps of

@@ -33,8 +33,7 @@ from purepg.metrics import Average, Metrics
 from purepg.results import Result
 from purepg.run_folder import Plan
 from purepg.seeds import Placed
-from purepg.task import fitted
-from purepg.training import Method, TrainState, init, train
+from purepg.training import Method, TrainState, fitted, init, train
 
 # Numbers that no update of a run folds into its key.
 _EVALUATION_STREAM = 2**31  # the games that end a run; those among the updates have the next one

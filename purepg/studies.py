@@ -42,8 +42,7 @@ from purepg.results import Result
 from purepg.runner import Progress
 from purepg.study_runs import Config as Config
 from purepg.study_runs import Shared, StudyRuns, Where
-from purepg.task import fitted
-from purepg.training import Method, init, train
+from purepg.training import Method, fitted, init, train
 
 if TYPE_CHECKING:
     import xarray

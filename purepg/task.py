@@ -6,11 +6,11 @@ to be, the longest game, as the environment's parameters in use have it, and ref
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from jax.core import Tracer
 
-from purepg import checks, env_params, environments, hyperparams
+from purepg import checks, env_params, environments, hyperparams, policies
 from purepg.environments import EnvironmentSpec
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
@@ -71,7 +71,7 @@ class Task:
             object.__setattr__(self, "env", environments.environment(self.env))
         for name, fits, wanted in (
             ("env", isinstance(self.env, EnvironmentSpec), "its name, or purepg.environment(name, …)"),
-            ("policy", hasattr(self.policy, "bind"), "a policy, as purepg.Softmax() or purepg.Gaussian()"),
+            ("policy", isinstance(self.policy, Policy), "a policy, as purepg.Softmax() or purepg.Gaussian()"),
             ("collect", isinstance(self.collect, Games | Segments), "purepg.Games(…) or purepg.Segments(…)"),
         ):
             checks.kind(name, getattr(self, name), fits, wanted)
@@ -91,6 +91,7 @@ class Task:
 
     def bind_policy(self, *, with_value: bool = False) -> BoundPolicy:
         """The policy's functions for this environment; `with_value` gives its network one more output, V."""
+        policies.check(self.policy, self.env, with_value)
         policy = self.policy.bind(self.env, with_value=with_value)
         if not self.normalize_observations:
             return policy
@@ -100,15 +101,6 @@ class Task:
                 f"{self.env.name!r} observes integers: normalize_observations is for numbers, leave it off"
             )
         return normalized(policy, inputs.shape)
-
-
-@runtime_checkable
-class ChecksNumbers(Protocol):
-    """A method that allows less than the ranges of `Hyperparams`."""
-
-    def check_numbers(self, hyper: Hyperparams) -> None:
-        """Raises `InvalidInput` for concrete numbers, scalars or `[S]`, that it cannot use; traced ones pass."""
-        ...
 
 
 def fit(task: Task, hyper: Hyperparams) -> Task:
@@ -137,21 +129,3 @@ def fit(task: Task, hyper: Hyperparams) -> Task:
     if given is not None or limit == default:
         return task
     return dataclasses.replace(task, collect=dataclasses.replace(task.collect, max_steps=limit))
-
-
-def fitted(method: Any, hyper: Hyperparams) -> Any:
-    """The method with its task fitted to the numbers in use (`fit`).
-
-    Raises:
-      InvalidInput: as `fit`; or a number of the method is none, or one that the method cannot use.
-    """
-    wanted = "a method, as purepg.PolicyGradient(task, estimator)"
-    checks.kind("method", method, hasattr(method, "task") and hasattr(method, "update"), wanted)
-    wanted = "a task, as purepg.Task('CartPole-v1')"
-    checks.kind("task", method.task, isinstance(method.task, Task), wanted)
-    checks.record(method)
-    task = fit(method.task, hyper)
-    stricter: object = method
-    if isinstance(stricter, ChecksNumbers):
-        stricter.check_numbers(hyper)
-    return method if task == method.task else dataclasses.replace(method, task=task)

@@ -1,36 +1,69 @@
 """Training one seed: a pure scan over the updates of a method.
 
-A method is anything with `init(hyper, key) → state`, `update(hyper, state, key) → (state, metrics)`, `params(state)`,
-`act(params, deterministic=…)` and a `task`. Update i of a run draws its randomness from `fold_in(key, i)`: a run is the
-same however it is cut into pieces.
+A method is a frozen record derived from `Method`. Update i of a run draws its randomness from `fold_in(key, i)`: a run
+is the same however it is cut into pieces.
 """
 
-from typing import Any, NamedTuple, Protocol
+import dataclasses
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 
-from purepg import checks, metrics, task
+from purepg import checks, metrics
 from purepg.dtypes import in_types_of
 from purepg.errors import InvalidInput, whole_number
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
-from purepg.task import Task
+from purepg.shapes import check_shapes
+from purepg.task import Task, fit
 from purepg.trajectory import Act, Running
 
 PATIENCE = 10  # updates in a row without a finite state, after which a seed is frozen
 MOST_STEPS = 2**32 - 1  # of a budget, which is counted in 32 bits
 
 
+@runtime_checkable
 class Method(Protocol):
     """A way to learn; a static record."""
 
-    @property
-    def task(self) -> Task: ...
-    def init(self, hyper: Hyperparams, key: jax.Array) -> Any: ...
-    def update(self, hyper: Hyperparams, state: Any, key: jax.Array) -> tuple[Any, Metrics]: ...
-    def params(self, state: Any) -> Any: ...
-    def act(self, params: Any, *, deterministic: bool, env_params: Any = None) -> Act: ...
+    task: Task
+
+    def check_numbers(self, hyper: Hyperparams) -> None:
+        """
+        Raises:
+          InvalidInput: the method cannot use these concrete numbers, scalars or `[S]`; traced ones pass.
+        """
+
+    def init(self, hyper: Hyperparams, key: jax.Array) -> Any:
+        """A state: a pytree of arrays."""
+        ...
+
+    def update(self, hyper: Hyperparams, state: Any, key: jax.Array) -> tuple[Any, Metrics]:
+        """The next state, of the same shapes, and "return", "length" and "steps" (`metrics.of_games`) among numbers."""
+        ...
+
+    def params(self, state: Any) -> Any:
+        """What `act` needs of a state."""
+        ...
+
+    def act(self, params: Any, *, deterministic: bool, env_params: Any = None) -> Act:
+        """How it plays: as it would at its best, or as it explores; bounds are those of `env_params`."""
+        ...
+
+
+def fitted(method: Method, hyper: Hyperparams) -> Any:
+    """The method with its task fitted to the numbers in use (`purepg.task.fit`).
+
+    Raises:
+      InvalidInput: as `fit`; or a number of the method is none, or one that the method cannot use.
+    """
+    checks.conforms("method", method, Method)
+    checks.kind("task", method.task, isinstance(method.task, Task), "a task, as purepg.Task('CartPole-v1')")
+    checks.record(method)
+    task = fit(method.task, hyper)
+    method.check_numbers(hyper)
+    return method if task == method.task else dataclasses.replace(method, task=task)  # pyright: ignore
 
 
 class TrainState(NamedTuple):
@@ -49,7 +82,7 @@ def init(method: Method, hyper: Hyperparams, key: jax.Array, num_steps: int | No
 
     With `num_steps`, from 1 to 2^32 − 1, it has a budget of so many environment steps, which `train` keeps to.
     """
-    method = task.fitted(method, hyper)
+    method = fitted(method, hyper)
     is_key = isinstance(key, jax.Array) and (key.ndim == 0 or jnp.issubdtype(key.dtype, jnp.unsignedinteger))
     checks.kind("key", key, is_key, "one typed key, as of jax.random.key(0)")
     init_key, run_key = jax.random.split(key)
@@ -74,13 +107,14 @@ def train(
     state as it is, to the bit, and its metrics are sums over nothing. (Mapped side by side every seed still computes
     what the longest does.)
     """
-    method = task.fitted(method, hyper)
+    method = fitted(method, hyper)
     num_updates = whole_number("num_updates", num_updates, 0)
     checks.kind("state", state, isinstance(state, TrainState), "what purepg.init or purepg.train has given")
 
     def one_update(state: TrainState):
         key = jax.random.fold_in(state.key, state.iteration)
         learner, numbers = method.update(hyper, state.learner, key)
+        _check_update(method, learner, numbers, state.learner)
         learner = in_types_of(learner, state.learner)
         finite = _all_finite(_learned(learner))
         keep = finite & (state.frozen_at < 0)
@@ -103,6 +137,19 @@ def train(
         return jax.lax.cond(state.steps_left > 0, one_update, lambda state: (state, nothing), state)
 
     return jax.lax.scan(within_budget, state, length=num_updates)
+
+
+def _check_update(method: Method, learner: Any, numbers: Any, before: Any) -> None:
+    """
+    Raises:
+      InvalidInput: what an update gave is no state like the one before, or no metrics.
+    """
+    whose = f"of {type(method).__name__}"
+    checks.same_arrays(f"the state {whose} after an update", learner, "the state before", before)
+    averages = isinstance(numbers, dict) and all(isinstance(x, metrics.Average) for x in numbers.values())
+    checks.kind(f"metrics {whose}", numbers, averages, "a dict of names and metrics.Average(sum, count)")
+    for name, x in numbers.items():
+        check_shapes("a metric", (), **{f"{name} {whose}": x.sum, f"the count of {name} {whose}": x.count})
 
 
 def _left(steps_left: jax.Array | None, numbers: Metrics) -> jax.Array | None:

@@ -236,7 +236,9 @@ def test_actor_critic_by_sampling():
 
     def one(key):
         state = estimator.init(games, HYPER, PARAMS, key)
-        state = state._replace(critic=state.critic._replace(params=value, copy=value))
+        state = state._replace(
+            learned=state.learned._replace(critic=state.learned.critic._replace(params=value, copy=value))
+        )
         return estimator.estimate(games, HYPER, PARAMS, state, key).policy_gradient["table"]
 
     sample = quick_jit(jax.vmap(one))(jax.random.split(jax.random.key(0), num_batches))
@@ -366,9 +368,9 @@ def test_segments_are_weighted_by_time_when_played():
         key = jax.random.fold_in(key, 1)
 
         def value(observation):
-            return estimator.critic.outputs(SEGMENTS, PARAMS, first.state.critic, observation).value
+            return estimator.critic.outputs(SEGMENTS, PARAMS, first.state.learned.critic, observation).value
 
-        act = critics.acting(estimator.critic, SEGMENTS, PARAMS, first.state.critic)
+        act = critics.acting(estimator.critic, SEGMENTS, PARAMS, first.state.learned.critic)
         _, rows = collection.collect(SEGMENTS, HYPER, act, first.state.games, key, value)
         second = estimator.estimate(SEGMENTS, HYPER, PARAMS, first.state, key)
         return first.state.games.time, rows, second.policy_gradient["table"]

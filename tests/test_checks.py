@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import purepg
-from purepg import checks, hyperparams, sweeps, task
+from purepg import checks, hyperparams, sweeps, training
 from purepg.errors import InvalidInput
 
 NAN, INF = math.nan, math.inf
@@ -147,7 +147,7 @@ def test_traced_numbers_pass():
     import jax
 
     def through(rate):
-        task.fitted(with_network(), purepg.Hyperparams(rate))
+        training.fitted(with_network(), purepg.Hyperparams(rate))
         return rate
 
     assert jax.eval_shape(through, 0.1).shape == ()

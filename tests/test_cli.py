@@ -8,7 +8,7 @@ import xarray
 from in_process import purepg_command
 
 import purepg
-from purepg import task
+from purepg import training
 from purepg.cli.job import parse_job
 
 SMALL = ["--seeds", "2", "--updates", "2", "--num-games", "4", "--evaluation-games", "5"]
@@ -87,7 +87,7 @@ def test_a_parameter_of_the_environment_is_traced():
         ["CartPole-v1", "--env-params", "gravity=5", "max_steps_in_episode=900"], "train"
     )
     assert (hyper.env.gravity, hyper.env.max_steps_in_episode) == (5.0, 900)
-    assert task.fitted(method, hyper).task.max_steps == 900
+    assert training.fitted(method, hyper).task.max_steps == 900
 
 
 def test_environment_arguments_reach_the_environment(run_folder):

@@ -72,7 +72,7 @@ def learned_value(target, collect, critic, time_limit):
     @quick_jit
     def train(key):
         learner = purepg.train(method, hyper, purepg.init(method, hyper, key), NUM_UPDATES)[0].learner
-        critic_state = learner.estimator.critic
+        critic_state = learner.estimator.learned.critic
         return estimator.critic.outputs(task, learner.params, critic_state, jnp.int32(0)).value
 
     return float(train(KEY))
@@ -238,7 +238,9 @@ def test_a_critic_of_its_own_adds_nothing_to_the_policys_gradient_and_learns_its
         after = estimate(replace(HYPER, value_coefficient=coefficient), params, state, some_rows())
         jax.tree.map(np.testing.assert_array_equal, after.gradient, after.policy_gradient)
         changed = jax.tree.map(
-            lambda a, b: np.abs(a - b).max() > 1e-3, after.state.critic.params, state.critic.params
+            lambda a, b: np.abs(a - b).max() > 1e-3,
+            after.state.learned.critic.params,
+            state.learned.critic.params,
         )
         assert all(jax.tree.leaves(changed))
 
@@ -277,16 +279,16 @@ def adam_by_hand():
 
 def test_a_critic_takes_a_step_down_the_squared_error(adam_by_hand):
     params, state, estimate = estimating(actor_critic(critics.OwnCritic(NETWORK)))
-    after = estimate(HYPER, params, state, some_rows()).state.critic
-    expected = adam_by_hand(state.critic.params, 1)[-1]
+    after = estimate(HYPER, params, state, some_rows()).state.learned.critic
+    expected = adam_by_hand(state.learned.critic.params, 1)[-1]
     jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, atol=1e-4), after.params, expected)
     jax.tree.map(np.testing.assert_array_equal, after.params, after.copy)
 
 
 def test_several_steps_and_the_copy_moves_by_its_share_after_each(adam_by_hand):
     params, state, estimate = estimating(actor_critic(critics.OwnCritic(NETWORK, 2, target_rate=0.25)))
-    after = estimate(HYPER, params, state, some_rows()).state.critic
-    start, first, second = adam_by_hand(state.critic.params, 2)
+    after = estimate(HYPER, params, state, some_rows()).state.learned.critic
+    start, first, second = adam_by_hand(state.learned.critic.params, 2)
     expected = jax.tree.map(lambda a, b, c: 0.75 * (0.75 * a + 0.25 * b) + 0.25 * c, start, first, second)
     jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, atol=1e-4), after.copy, expected)
     jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, atol=1e-4), after.params, second)
@@ -296,8 +298,10 @@ def test_v_is_the_copys():
     estimator = actor_critic(critics.OwnCritic(NETWORK, target_rate=0.25))
     params, state, _ = estimating(estimator)
     rows = some_rows()
-    copy = jax.tree.map(lambda x: x + 1.0, state.critic.copy)
-    value = estimator.critic.outputs(TASK, params, state.critic._replace(copy=copy), rows.observation).value
+    copy = jax.tree.map(lambda x: x + 1.0, state.learned.critic.copy)
+    value = estimator.critic.outputs(
+        TASK, params, state.learned.critic._replace(copy=copy), rows.observation
+    ).value
     np.testing.assert_allclose(value, network_value(copy, rows.observation), rtol=1e-4, atol=1e-5)
 
 
@@ -313,9 +317,9 @@ def test_the_critic_learns_after_its_use():
     @quick_jit
     def estimates(key):
         def value(observation):
-            return estimator.critic.outputs(task, params, state.critic, observation).value
+            return estimator.critic.outputs(task, params, state.learned.critic, observation).value
 
-        act = critics.acting(estimator.critic, task, params, state.critic)
+        act = critics.acting(estimator.critic, task, params, state.learned.critic)
         rows = collection.collect(task, HYPER, act, state.games, key, value)[1]
         return estimator.estimate(task, HYPER, params, state, key), rows
 
@@ -324,13 +328,15 @@ def test_the_critic_learns_after_its_use():
     np.testing.assert_allclose(
         estimate.metrics["value_error"].sum, rows.live.sum(), rtol=1e-5
     )  # y = 1, V = 0
-    assert np.abs(estimate.state.critic.params["table"]).min() > 0.01
+    assert np.abs(estimate.state.learned.critic.params["table"]).min() > 0.01
 
 
 def test_a_critic_learning_rate_of_zero_leaves_v_as_it_is():
     params, state, estimate = estimating(actor_critic(critics.OwnCritic(NETWORK)))
-    after = estimate(replace(HYPER, critic_learning_rate=0.0), params, state, some_rows()).state.critic
-    jax.tree.map(np.testing.assert_array_equal, after.copy, state.critic.copy)
+    after = estimate(
+        replace(HYPER, critic_learning_rate=0.0), params, state, some_rows()
+    ).state.learned.critic
+    jax.tree.map(np.testing.assert_array_equal, after.copy, state.learned.critic.copy)
 
 
 # Refusals

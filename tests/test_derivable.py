@@ -11,20 +11,17 @@ import pytest
 
 import purepg
 from purepg import derivable, estimators
-from purepg.estimators import Estimate
+from purepg.estimators import Estimate, Estimator, EstimatorState
 
 TASK = purepg.Task("Bandit", purepg.Softmax(purepg.Table()), purepg.Games(4))
 HYPER = purepg.Hyperparams(learning_rate=0.03, entropy_coefficient=0.2, value_coefficient=0.7)
 
 
 @dataclasses.dataclass(frozen=True)
-class Smooth:
+class Smooth(Estimator):
     """An estimator without noise whose gradient is a smooth function of parameters and numbers."""
 
     start: float = 0.5  # 0: the first gradient is 0 everywhere
-
-    def check(self, task):
-        pass
 
     def bind(self, task):
         return task.bind_policy()._replace(
@@ -32,13 +29,13 @@ class Smooth:
         )
 
     def init(self, task, hyper, params, key):
-        return jnp.int32(0)
+        return EstimatorState(learned=jnp.int32(0))
 
     def estimate(self, task, hyper, params, state, key):
         x = params["x"]
         factor = hyper.reward_scale + hyper.entropy_coefficient * x + hyper.value_coefficient * hyper.discount
         gradient = {"x": jnp.where(self.start == 0, 0.0, factor) * x * jnp.array([1.0, 0.0, 3.0])}
-        return Estimate(gradient, gradient, state + 1, {})
+        return Estimate(gradient, gradient, EstimatorState(learned=state.learned + 1), {})
 
 
 def moved(optimizer, field, largest, start=0.5):

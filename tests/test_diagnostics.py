@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -326,15 +326,8 @@ def test_every_estimator_is_compared_at_parameters_with_a_shared_value():
 # Independent batches
 
 
-class Renamed(NamedTuple):
-    """A state whose running games are not called games."""
-
-    inner: Any
-    average: Any
-
-
 @dataclasses.dataclass(frozen=True)
-class Wrapped:
+class Wrapped(estimators.Estimator):
     """GAE in other words."""
 
     inner: Any = estimators.make("gae")
@@ -350,15 +343,14 @@ class Wrapped:
         return self._pack(self.inner.init(task, hyper, params, key))
 
     def estimate(self, task, hyper, params, state, key):
-        inner = state.inner
-        if self.hidden:
-            inner = inner._replace(games=purepg.trajectory.Running(*inner.games))
+        games = purepg.trajectory.Running(*state.games) if self.hidden else state.games
+        inner = estimators.EstimatorState(games, state.learned[0])
         estimate = self.inner.estimate(task, hyper, params, inner, key)
         return estimate._replace(state=self._pack(estimate.state))
 
     def _pack(self, state):
         games = tuple(state.games) if self.hidden else state.games
-        return Renamed(state._replace(games=games), jnp.zeros(()))
+        return estimators.EstimatorState(games, (state.learned, jnp.zeros(())))
 
 
 def test_running_games_are_fresh_wherever_they_are_in_the_state():

@@ -61,10 +61,10 @@ def sampled_objective(task, estimator, state, key, params):
     """J of one batch, its noise fixed; V and the state that a segment starts from held."""
     from purepg import collection
 
-    act = critics.acting(estimator.critic, task, params, state.critic)
+    act = critics.acting(estimator.critic, task, params, state.learned)
 
     def value(observation):
-        return estimator.critic.outputs(task, params, state.critic, observation).value
+        return estimator.critic.outputs(task, params, state.learned, observation).value
 
     value = value if estimator.time_limit == "bootstrap" else None
     rows = collection.collect(task, HYPER, act, state.games, key, value)[1]
@@ -220,7 +220,7 @@ def test_the_parameters_in_use_say_whether_an_environment_is_differentiable():
 
     for given in (purepg.Hyperparams(), hyper(False), hyper(np.array([True, False]))):
         with pytest.raises(InvalidInput, match="every pathwise gradient is 0; turn dense_reward round"):
-            purepg.task.fitted(method, given)
+            purepg.training.fitted(method, given)
     state = purepg.init(method, hyper(True), jax.random.key(0))
     assert purepg.train(method, hyper(True), state, 1)[1]["gradient_norm"].sum.item() > 0
     jax.eval_shape(lambda h: purepg.init(method, h, jax.random.key(0)), hyper(False))

@@ -12,7 +12,7 @@ import pytest
 import purepg
 from purepg import estimators
 from purepg.errors import InvalidInput
-from purepg.estimators import Estimate
+from purepg.estimators import Estimate, Estimator, EstimatorState
 from purepg.optimizer import Optimizer
 from purepg.policy_gradient import PolicyGradient, PolicyGradientState
 
@@ -27,30 +27,23 @@ GRADIENTS = [
 
 
 @dataclass(frozen=True)
-class Known:
+class Known(Estimator):
     """An estimator whose estimates are given: (ascent) gradient i in update i."""
 
     policy_gradient: float = 0.0
 
-    def check(self, task):
-        pass
-
-    def bind(self, task):
-        return task.bind_policy()
-
     def init(self, task, hyper, params, key):
-        return jnp.int32(0)
+        return EstimatorState(learned=jnp.int32(0))
 
     def estimate(self, task, hyper, params, state, key):
-        gradient = {"table": jnp.asarray(np.array(GRADIENTS), jnp.float32)[state]}
+        gradient = {"table": jnp.asarray(np.array(GRADIENTS), jnp.float32)[state.learned]}
         alone = jax.tree.map(lambda g: jnp.full_like(g, self.policy_gradient), gradient)
-        return Estimate(alone, gradient, state + 1, {})
+        return Estimate(alone, gradient, EstimatorState(learned=state.learned + 1), {})
 
 
 def known_state(optimizer):
-    return PolicyGradientState(
-        START, optimizer.transformation(purepg.Hyperparams()).init(START), jnp.int32(0)
-    )
+    optimizer_state = optimizer.transformation(purepg.Hyperparams()).init(START)
+    return PolicyGradientState(START, optimizer_state, EstimatorState(learned=jnp.int32(0)))
 
 
 def steps(optimizer, count=4, **numbers):

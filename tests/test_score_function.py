@@ -12,13 +12,15 @@ import purepg
 from purepg import baselines, estimators, exact
 from purepg.errors import InvalidInput
 from purepg.estimators import score_function
-from purepg.estimators.score_function import ScoreFunctionState
+from purepg.estimators.score_function import Learned
 from purepg.trajectory import Rows
 
 GAMMA = 0.9
 HYPER = purepg.Hyperparams(discount=GAMMA)
 PARAMS = {"table": jnp.asarray(LOGITS, jnp.float32)}
-NOTHING = ScoreFunctionState((), (), ())  # whole games, no critic, a baseline that learns nothing
+NOTHING = estimators.EstimatorState(
+    (), Learned((), ())
+)  # whole games, no critic, a baseline that learns nothing
 FLOAT = {"rtol": 1e-5, "atol": 2e-6}
 
 
@@ -71,7 +73,7 @@ def test_moving_baseline_is_unbiased_whatever_the_past():
     rows = jax.tree.map(lambda x: x[7], past.rows)
     state = estimator.init(two_states(), HYPER, PARAMS, jax.random.key(0))
     state = estimator.estimate_from(two_states(), HYPER, PARAMS, state, rows).state
-    assert np.abs(np.asarray(state.baseline.mean)).max() > 0.01
+    assert np.abs(np.asarray(state.learned.baseline.mean)).max() > 0.01
     np.testing.assert_allclose(mean_estimate(estimator, state=state), exact_gradient(), **FLOAT)
 
 

@@ -54,6 +54,7 @@ ORDER = (
     "estimators.score_function",
     "estimators.pathwise",
     "estimators",
+    "training",
     "optimizer",
     "policy_gradient",
     "action_values",
@@ -61,7 +62,6 @@ ORDER = (
     "deep_q_learning",
     "elites",
     "cross_entropy",
-    "training",
     "run_length",
     "evaluation",
     "configuration",
@@ -266,19 +266,10 @@ def test_a_missing_name_is_an_attribute_error():
 
 
 @dataclass(frozen=True)
-class Counting:
+class Counting(estimators.Estimator):
     """An estimator that counts how often it is traced."""
 
     calls = []  # noqa: RUF012 (shared by all instances on purpose, and no field)
-
-    def check(self, task):
-        pass
-
-    def bind(self, task):
-        return task.bind_policy()
-
-    def init(self, task, hyper, params, key):
-        return ()
 
     def estimate(self, task, hyper, params, state, key):
         self.calls.append(1)

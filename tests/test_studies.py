@@ -14,6 +14,7 @@ import purepg
 from purepg import defaults, folder_lock, metrics, report, runner, studies, sweeps
 from purepg.errors import InvalidInput
 from purepg.runner import run
+from purepg.training import Method
 
 UPDATES = 4
 HYPER = purepg.Hyperparams(0.1, discount=0.9)
@@ -21,7 +22,7 @@ TASK = purepg.Task(purepg.environment("CartPole-v1"), purepg.Softmax(purepg.MLP(
 
 
 @dataclass(frozen=True)
-class Walk:
+class Walk(Method):
     """A method that compiles fast: a random walk whose return tells every number that it was given."""
 
     task: purepg.Task = TASK

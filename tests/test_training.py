@@ -10,7 +10,7 @@ from problems import two_states
 import purepg
 from envs import Chain
 from purepg import estimators, metrics
-from purepg.training import PATIENCE, TrainState
+from purepg.training import PATIENCE, Method, TrainState
 from purepg.trajectory import Running
 
 METHOD = purepg.PolicyGradient(two_states(num_games=8), estimators.make("reinforce-moving"))
@@ -76,7 +76,7 @@ class Bad(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class SometimesNaN:
+class SometimesNaN(Method):
     """A method whose update i is not finite where i is in `bad`."""
 
     bad: tuple[int, ...]
@@ -179,7 +179,7 @@ def test_short_corridor_reaches_its_optimum():
 
 
 @dataclasses.dataclass(frozen=True)
-class Walk:
+class Walk(Method):
     """A method in segments: running games with a "best so far", and something learned."""
 
     game: Any = np.inf  # a number of a method is checked, this one shall be none

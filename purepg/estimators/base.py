@@ -1,15 +1,96 @@
-"""What an estimator is: rows of experience in, an estimate of ∇J out."""
+"""What an estimator is: games in, an estimate of ∇J out.
 
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+To write one, derive a frozen dataclass from `Estimator`: `estimate` is its own, the rest has defaults, those of an
+estimator that plays whole games, learns nothing beside the parameters and needs no V.
+"""
+
+from typing import Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import jax
 
-from purepg import checks
+from purepg import checks, collection
+from purepg.critics import Critic
+from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
 from purepg.networks import Params
 from purepg.policies import BoundPolicy
 from purepg.task import Task
+
+
+class EstimatorState(NamedTuple):
+    """What an estimator keeps from update to update; arrays only."""
+
+    games: Any = ()  # the games that run on (`trajectory.Running`); () where an update plays whole ones
+    learned: Any = ()  # averages, critics: what holds for games other than these
+
+
+class Estimate(NamedTuple):
+    """Ascent directions in the shape of the parameters.
+
+    Whichever of the two gradients a caller leaves unused costs nothing under `jit`: XLA drops what it needs.
+    """
+
+    policy_gradient: Params  # the estimate of ∇J alone: what diagnostics measure
+    gradient: Params  # what an update follows: ∇J and the other terms, the entropy bonus among them
+    state: EstimatorState  # the next one
+    metrics: Metrics
+    observed: Any = ()  # moments of the observations, where the task normalises by them
+
+    @property
+    def other_gradient(self) -> Params:
+        """What `gradient` adds to `policy_gradient`."""
+        return jax.tree.map(lambda g, p: g - p, self.gradient, self.policy_gradient)
+
+
+@runtime_checkable
+class Estimator(Protocol):
+    """Static record: hashes by value, holds no arrays."""
+
+    @property
+    def collects(self) -> Literal["games", "segments"]:
+        """How it collects by nature, where nobody asks for the other way."""
+        return "games"
+
+    @property
+    def shares_value(self) -> bool:
+        """Whether V is an output of the policy's network, and so in the parameters."""
+        return False
+
+    def with_critic(self, critic: Critic) -> Self:
+        """The same estimator with another critic.
+
+        Raises:
+          InvalidInput: it has none, or cannot have this one.
+        """
+        raise InvalidInput(f"{type(self).__name__} has no critic: leave it out")
+
+    def check(self, task: Task) -> None:
+        """
+        Raises:
+          InvalidInput: this estimator cannot be right for the task.
+        """
+
+    def check_numbers(self, task: Task, hyper: Hyperparams) -> None:
+        """
+        Raises:
+          InvalidInput: it cannot be right with these concrete numbers, scalars or `[S]`; traced ones pass.
+        """
+
+    def bind(self, task: Task) -> BoundPolicy:
+        """The policy that this estimator trains: with a value beside it where a critic shares its network."""
+        return task.bind_policy()
+
+    def init(self, task: Task, hyper: Hyperparams, params: Params, key: jax.Array) -> EstimatorState:
+        """Running games (`collection.start`), and whatever is learned beside the parameters."""
+        act = collection.by_policy(self.bind(task), params, deterministic=False, env_params=hyper.env)
+        return EstimatorState(collection.start(task, hyper, act, key))
+
+    def estimate(
+        self, task: Task, hyper: Hyperparams, params: Params, state: EstimatorState, key: jax.Array
+    ) -> Estimate:
+        """Collects experience with the policy of `params` and estimates the gradient there."""
+        ...
 
 
 def named_parts(record: Any, **tables: Any) -> None:
@@ -25,50 +106,26 @@ def named_parts(record: Any, **tables: Any) -> None:
             checks.kind(field, given, hasattr(given, "init"), f"a record, or one of {', '.join(table.NAMES)}")
 
 
-class Estimate(NamedTuple):
-    """Ascent directions in the shape of the parameters.
-
-    Whichever of the two gradients a caller leaves unused costs nothing under `jit`: XLA drops what it needs.
+def check_state(estimator: Estimator, state: Any) -> None:
     """
-
-    policy_gradient: Params  # the estimate of ∇J alone: what diagnostics measure
-    gradient: Params  # what an update follows: ∇J and the other terms, the entropy bonus among them
-    state: Any  # the estimator's next state
-    metrics: Metrics
-    observed: Any = ()  # moments of the observations, where the task normalises by them
-
-    @property
-    def other_gradient(self) -> Params:
-        """What `gradient` adds to `policy_gradient`."""
-        return jax.tree.map(lambda g, p: g - p, self.gradient, self.policy_gradient)
+    Raises:
+      InvalidInput: what `init` or `estimate` gave is no state.
+    """
+    wanted = "EstimatorState(games, learned)"
+    checks.kind(f"the state of {type(estimator).__name__}", state, isinstance(state, EstimatorState), wanted)
 
 
-class Estimator(Protocol):
-    """Static record: hashes by value, holds no arrays."""
+def check_estimate(estimator: Estimator, estimate: Any, params: Params, state: EstimatorState) -> None:
+    """Refuses what an estimator gave back for parameters and a state, if it is no estimate there.
 
-    def check(self, task: Task) -> None:
-        """Raises `InvalidInput` where this estimator cannot be right for the task."""
-        ...
-
-    def bind(self, task: Task) -> BoundPolicy:
-        """The policy that this estimator trains: with a value beside it where a critic shares its network."""
-        ...
-
-    def init(self, task: Task, hyper: Hyperparams, params: Params, key: jax.Array) -> Any:
-        """The estimator's own state: running games, averages, a critic."""
-        ...
-
-    def estimate(
-        self, task: Task, hyper: Hyperparams, params: Params, state: Any, key: jax.Array
-    ) -> Estimate:
-        """Collects experience with the policy of `params` and estimates the gradient there."""
-        ...
-
-
-@runtime_checkable
-class ChecksNumbers(Protocol):
-    """An estimator that cannot be right with all numbers."""
-
-    def check_numbers(self, task: Task, hyper: Hyperparams) -> None:
-        """Raises `InvalidInput` for concrete numbers, scalars or `[S]`, that it cannot use; traced ones pass."""
-        ...
+    Raises:
+      InvalidInput: names the part that is none, or has another structure, shape or type than it must have.
+    """
+    whose = f"of {type(estimator).__name__}"
+    checks.kind(
+        f"the estimate {whose}", estimate, isinstance(estimate, Estimate), "an estimators.Estimate(…)"
+    )
+    check_state(estimator, estimate.state)
+    checks.same_arrays(f"policy_gradient {whose}", estimate.policy_gradient, "the parameters", params)
+    checks.same_arrays(f"gradient {whose}", estimate.gradient, "the parameters", params)
+    checks.same_arrays(f"the state {whose}", estimate.state, "the state before", state)

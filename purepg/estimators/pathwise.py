@@ -21,8 +21,8 @@ Accelerated Policy Learning with Parallel Differentiable Simulation (2022).
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
 
 import jax
 import jax.numpy as jnp
@@ -30,11 +30,11 @@ import numpy as np
 from jax.core import Tracer
 
 from purepg import collection, critics, env_params, environments, metrics, returns, row_chunks
-from purepg.critics import NoCritic, OwnCritic
+from purepg.critics import Critic, NoCritic
 from purepg.dtypes import in_types_of
 from purepg.environments import EnvironmentSpec
 from purepg.errors import InvalidInput
-from purepg.estimators.base import Estimate, named_parts
+from purepg.estimators.base import Estimate, Estimator, EstimatorState, named_parts
 from purepg.hyperparams import Hyperparams
 from purepg.networks import Params
 from purepg.policies import BoundPolicy
@@ -42,16 +42,11 @@ from purepg.task import Task
 from purepg.trajectory import Rows
 
 
-class PathwiseState(NamedTuple):
-    games: Any  # running games of segments
-    critic: Any
-
-
 @dataclass(frozen=True)
-class Pathwise:
+class Pathwise(Estimator):
     """The gradient through policy and dynamics, over whole games or segments."""
 
-    critic: NoCritic | OwnCritic = NoCritic()
+    critic: Critic = NoCritic()
     """V after the last row of a segment, or nothing."""
     time_limit: Literal["objective", "bootstrap"] = "objective"
     """Whether the time limit belongs to the problem, or the critic continues a game that it cut."""
@@ -59,14 +54,21 @@ class Pathwise:
     def __post_init__(self):
         named_parts(self, critic=critics)
 
+    @property
+    def collects(self) -> Literal["games", "segments"]:
+        return "segments" if self.time_limit == "bootstrap" else "games"
+
+    def with_critic(self, critic: Critic) -> Self:
+        return replace(self, critic=critic)
+
     def check(self, task: Task) -> None:
-        if not isinstance(self.critic, NoCritic | OwnCritic):
+        if self.critic.shares_value:
             raise InvalidInput(
                 "a pathwise estimator keeps its critic apart from the policy: give critic own or none"
             )
         if self.time_limit not in ("objective", "bootstrap"):
             raise InvalidInput(f"time_limit = {self.time_limit!r} is not one of objective, bootstrap")
-        if self.time_limit == "bootstrap" and not self._has_critic:
+        if self.time_limit == "bootstrap" and not self.critic.has_value:
             raise InvalidInput("time_limit 'bootstrap' needs a critic: give critic own")
         if environments.is_discrete(task.env):
             raise InvalidInput(
@@ -94,24 +96,30 @@ class Pathwise:
     def bind(self, task: Task) -> BoundPolicy:
         return self.critic.bind(task)
 
-    def init(self, task: Task, hyper: Hyperparams, params: Params, key: jax.Array) -> PathwiseState:
+    def init(self, task: Task, hyper: Hyperparams, params: Params, key: jax.Array) -> EstimatorState:
         critic_key, games_key = jax.random.split(key)
         critic = self.critic.init(task, hyper, critic_key)
         act = critics.acting(self.critic, task, params, critic, hyper.env)
         games = collection.start(task, hyper, act, games_key)
-        return PathwiseState(games, critic)
+        return EstimatorState(games, critic)
 
     def estimate(
-        self, task: Task, hyper: Hyperparams, params: Params, state: PathwiseState, key: jax.Array
+        self, task: Task, hyper: Hyperparams, params: Params, state: EstimatorState, key: jax.Array
     ) -> Estimate:
         def value(observation):
             stopped = jax.lax.stop_gradient(params)
-            return self.critic.outputs(task, stopped, state.critic, observation).value
+            return self.critic.outputs(task, stopped, state.learned, observation).value
 
         def objective(params):
-            act = critics.acting(self.critic, task, params, state.critic, hyper.env)
+            act = critics.acting(self.critic, task, params, state.learned, hyper.env)
             games, rows = collection.collect(
-                task, hyper, act, state.games, key, value if self._has_critic else None, differentiable=True
+                task,
+                hyper,
+                act,
+                state.games,
+                key,
+                value if self.critic.has_value else None,
+                differentiable=True,
             )
             collection.check_rows(rows)
             return self._objective(task, hyper, rows), (games, rows)
@@ -119,15 +127,15 @@ class Pathwise:
         gradient, aside = jax.grad(objective, has_aux=True)(params)
         games, rows = jax.lax.stop_gradient(aside)
         scale = collection.row_scale(task, rows)
-        critic = state.critic
-        if self._has_critic:
+        critic = state.learned
+        if self.critic.has_value:
             target = jnp.where(rows.live, self._target(hyper, rows), 0.0)
             critic = self.critic.update(task, hyper, params, critic, rows, target, scale)
         bonus = _entropy_gradient(self.bind(task), hyper, params, rows, scale)
         return Estimate(
             gradient,
             jax.tree.map(jnp.add, gradient, bonus),
-            PathwiseState(games, critic),
+            EstimatorState(games, critic),
             metrics.of_games(rows),
             collection.observed(task, rows),
         )
@@ -135,7 +143,7 @@ class Pathwise:
     def _objective(self, task: Task, hyper: Hyperparams, rows: Rows) -> jax.Array:
         """Σ of the returns of the episodes' parts within the rows, each discounted from its first row."""
         reward, terminated, truncated = self._ends(hyper, rows)
-        following = rows.cut_value if self._has_critic else None
+        following = rows.cut_value if self.critic.has_value else None
         to_go = returns.reward_to_go(reward, terminated, truncated, following, discount=hyper.discount)
         ended = rows.terminated | rows.truncated
         first = jnp.concatenate([jnp.ones_like(ended[:1]), ended[:-1]]) & rows.live
@@ -154,10 +162,6 @@ class Pathwise:
 
     def _ends(self, hyper: Hyperparams, rows: Rows) -> tuple[jax.Array, jax.Array, jax.Array]:
         return (hyper.reward_scale * rows.reward, *collection.ends(rows, self.time_limit))
-
-    @property
-    def _has_critic(self) -> bool:
-        return self.critic != NoCritic()
 
 
 def _entropy_gradient(

@@ -26,18 +26,18 @@ Reference: Williams (1992); Sutton, McAllester, Singh and Mansour, Policy Gradie
 with Function Approximation (2000); Schulman et al. (2016) for GAE; Pardo et al. (2018) for time limits.
 """
 
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from purepg import baselines, collection, critics, metrics, returns, row_chunks
-from purepg.baselines import Baseline, NoBaseline, ScoreProducts, Value
+from purepg.baselines import Baseline, NoBaseline, ScoreProducts
 from purepg.critics import Critic, NoCritic
 from purepg.errors import InvalidInput
-from purepg.estimators.base import Estimate, named_parts
+from purepg.estimators.base import Estimate, Estimator, EstimatorState, named_parts
 from purepg.hyperparams import Hyperparams
 from purepg.networks import Params
 from purepg.policies import BoundPolicy, refuse_without_score
@@ -49,14 +49,13 @@ _MONTE_CARLO = ("reward_to_go", "total")
 _TARGETS = (*_MONTE_CARLO, "td", "n_step", "lambda")
 
 
-class ScoreFunctionState(NamedTuple):
-    games: Any  # running games of segments
+class Learned(NamedTuple):
     baseline: Any
     critic: Any
 
 
 @dataclass(frozen=True)
-class ScoreFunction:
+class ScoreFunction(Estimator):
     """REINFORCE and actor-critic: a choice of target, baseline, critic and weighting."""
 
     target: Literal["reward_to_go", "total", "td", "n_step", "lambda"] = "reward_to_go"
@@ -76,6 +75,17 @@ class ScoreFunction:
 
     def __post_init__(self):
         named_parts(self, baseline=baselines, critic=critics)
+
+    @property
+    def collects(self) -> Literal["games", "segments"]:
+        return "segments" if self.time_limit == "bootstrap" else "games"
+
+    @property
+    def shares_value(self) -> bool:
+        return self.critic.shares_value
+
+    def with_critic(self, critic: Critic) -> Self:
+        return replace(self, critic=critic)
 
     def check(self, task: Task) -> None:
         if self.target not in _TARGETS:
@@ -97,11 +107,11 @@ class ScoreFunction:
         segments = isinstance(task.collect, Segments)
         if segments and self.target == "total":
             raise InvalidInput("a segment seldom holds a whole game: target 'total' needs whole games")
-        if not self._has_critic:
+        if not self.critic.has_value:
             needs = {
                 f"target {self.target!r}": self.target not in _MONTE_CARLO,
                 "time_limit 'bootstrap'": self.time_limit == "bootstrap",
-                "baseline 'value'": isinstance(self.baseline, Value),
+                "baseline 'value'": self.baseline.needs_value,
                 "a segment, which ends inside games,": segments,
             }
             for what, needed in needs.items():
@@ -112,29 +122,29 @@ class ScoreFunction:
     def bind(self, task: Task) -> BoundPolicy:
         return self.critic.bind(task)
 
-    def init(self, task: Task, hyper: Hyperparams, params: Params, key: jax.Array) -> ScoreFunctionState:
+    def init(self, task: Task, hyper: Hyperparams, params: Params, key: jax.Array) -> EstimatorState:
         critic_key, games_key = jax.random.split(key)
         critic = self.critic.init(task, hyper, critic_key)
         act = critics.acting(self.critic, task, params, critic, hyper.env)
         games = collection.start(task, hyper, act, games_key)
-        return ScoreFunctionState(games, self.baseline.init(task), critic)
+        return EstimatorState(games, Learned(self.baseline.init(task), critic))
 
     def estimate(
-        self, task: Task, hyper: Hyperparams, params: Params, state: ScoreFunctionState, key: jax.Array
+        self, task: Task, hyper: Hyperparams, params: Params, state: EstimatorState, key: jax.Array
     ) -> Estimate:
         acting = jax.lax.stop_gradient(params)
-        act = critics.acting(self.critic, task, acting, state.critic, hyper.env)
+        act = critics.acting(self.critic, task, acting, state.learned.critic, hyper.env)
 
         def critic(observation):
-            return self.critic.outputs(task, acting, state.critic, observation).value
+            return self.critic.outputs(task, acting, state.learned.critic, observation).value
 
-        value = critic if self._has_critic else None
+        value = critic if self.critic.has_value else None
         games, rows = collection.collect(task, hyper, act, state.games, key, value)
         estimate = self.estimate_from(task, hyper, params, state, jax.lax.stop_gradient(rows))
         return estimate._replace(state=estimate.state._replace(games=games))
 
     def estimate_from(
-        self, task: Task, hyper: Hyperparams, params: Params, state: ScoreFunctionState, rows: Rows
+        self, task: Task, hyper: Hyperparams, params: Params, state: EstimatorState, rows: Rows
     ) -> Estimate:
         """The estimate from rows `[T, N]` that the policy of `params` has collected."""
         collection.check_rows(rows)
@@ -146,7 +156,7 @@ class ScoreFunction:
         def scores():
             return _score_products(self.bind(task), params, rows, step_weight, target)
 
-        baseline = self.baseline.values(state.baseline, target, rows, scores)
+        baseline = self.baseline.values(state.learned.baseline, target, rows, scores)
         check_shapes("the target", target.shape, baseline=baseline)
         advantage = jnp.where(rows.live, target - baseline, 0.0)
         if self.normalize_advantages:
@@ -162,18 +172,18 @@ class ScoreFunction:
         alone, _ = gradient(0.0, 0.0)
         full, entropy = gradient(hyper.entropy_coefficient, hyper.value_coefficient)
         numbers = metrics.of_games(rows) | {"entropy": metrics.over(entropy, rows.live)}
-        if self._has_critic:
+        if self.critic.has_value:
             numbers["value_error"] = metrics.over((target - rows.value) ** 2, rows.live)
-        critic = self.critic.update(task, hyper, params, state.critic, rows, target, scale)
-        baseline = self.baseline.update(state.baseline, target, rows)
-        state = ScoreFunctionState(state.games, baseline, critic)
+        critic = self.critic.update(task, hyper, params, state.learned.critic, rows, target, scale)
+        baseline = self.baseline.update(state.learned.baseline, target, rows)
+        state = EstimatorState(state.games, Learned(baseline, critic))
         return Estimate(alone, full, state, numbers, collection.observed(task, rows))
 
     def _target(self, hyper: Hyperparams, rows: Rows) -> jax.Array:
         """y `[T, N]`, in units of scaled rewards."""
         reward, discount = hyper.reward_scale * rows.reward, hyper.discount
         terminated, truncated = collection.ends(rows, self.time_limit)
-        following = collection.next_values(rows) if self._has_critic else None
+        following = collection.next_values(rows) if self.critic.has_value else None
         ends = reward, terminated, truncated
         if self.target == "reward_to_go":
             return returns.reward_to_go(*ends, following, discount=discount)
@@ -185,10 +195,6 @@ class ScoreFunction:
         if self.target == "n_step":
             return returns.n_step_return(*ends, following, discount=discount, n=self.n)
         return returns.lambda_return(*ends, following, discount=discount, trace_decay=hyper.trace_decay)
-
-    @property
-    def _has_critic(self) -> bool:
-        return self.critic != NoCritic()
 
 
 def _surrogate(policy: BoundPolicy):

@@ -1,0 +1,227 @@
+"""What every estimator and every method keeps to: a new one is a row of its table, and is tested by that.
+
+Programs are traced and never compiled: shapes, types and equality are all that is asked for.
+"""
+
+import functools
+import json
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import purepg
+from purepg import checks, configuration, defaults, estimators, metrics, reference_methods
+from purepg.errors import InvalidInput
+from purepg.estimators import EstimatorState
+from purepg.estimators.base import Estimator
+from purepg.training import Method
+from purepg.trajectory import Running
+
+HYPER = purepg.Hyperparams(entropy_coefficient=0.01)
+ENVS = {"pathwise": "PointMass", "pathwise-short": "PointMass"}  # the others play Chain, but for dqn
+NAMES = [*estimators.NAMES, *reference_methods.NAMES]
+
+
+def small(collect):
+    """As few games and steps as any estimator can use."""
+    short = {"num_steps": 3} if isinstance(collect, purepg.Segments) else {}
+    return replace(collect, num_games=8, max_steps=12, **short)
+
+
+@functools.cache
+def method_of(name):
+    method = defaults.recipe(ENVS.get(name, "Chain"), name).method
+    if isinstance(method, purepg.CrossEntropy) and isinstance(method.over, purepg.OverParameters):
+        method = replace(method, over=purepg.OverParameters(2))
+    return replace(method, task=replace(method.task, collect=small(method.task.collect)))
+
+
+def again(name):
+    """An equal record made anew."""
+    return configuration.decode(json.loads(json.dumps(configuration.encode(method_of(name)))))
+
+
+@functools.cache
+def traced(name):
+    """Shapes of a learner's state, of the next one as the method itself gives it, and of an update's metrics."""
+    method = method_of(name)
+    state = jax.eval_shape(lambda key: method.init(HYPER, key), jax.random.key(0))
+    return state, *jax.eval_shape(functools.partial(method.update, HYPER), state, jax.random.key(1))
+
+
+def types(tree):
+    return {jax.tree_util.keystr(path): x.dtype for path, x in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_record_is_saved_hashed_and_compared_by_value(name):
+    method = method_of(name)
+    assert isinstance(method, Method)
+    assert again(name) == method
+    assert again(name) is not method
+    assert hash(again(name)) == hash(method)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_equal_records_are_traced_once(name):
+    calls = []
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def act(method, key):
+        calls.append(method)
+        return method.init(HYPER, key)
+
+    for one in (method_of(name), again(name)):
+        act.trace(one, jax.random.key(0))
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shapes_and_types_of_a_state_stay(name):
+    before, after, _ = traced(name)
+    checks.same_arrays("after", after, "before", before)
+    games = lambda x: isinstance(x, Running)  # noqa: E731 (the environment's types are `train`'s business)
+    kept = [jax.tree.map(lambda x: () if games(x) else x, tree, is_leaf=games) for tree in (before, after)]
+    assert types(kept[1]) == types(kept[0])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_metrics_are_sums_with_counts_and_tell_of_games(name):
+    numbers = traced(name)[2]
+    assert {"return", "length", "steps"} <= numbers.keys()
+    for x in numbers.values():
+        assert isinstance(x, metrics.Average)
+        assert (x.sum.shape, x.count.shape) == ((), ())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_method_plays_with_what_it_gives_as_its_parameters(name):
+    method = method_of(name)
+    params = jax.eval_shape(method.params, traced(name)[0])
+    inputs = purepg.environments.inputs(method.task.env)
+    seen = jnp.zeros((5, *inputs.shape), inputs.dtype)
+    for deterministic in (True, False):
+
+        def act(params, key, deterministic=deterministic):
+            return method.act(params, deterministic=deterministic)(key, seen)
+
+        chosen = jax.eval_shape(act, params, jax.random.key(0))
+        assert chosen.action.shape[0] == chosen.played.shape[0] == 5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_method_refuses_numbers_outside_their_range(name):
+    with pytest.raises(InvalidInput, match="learning_rate = -1"):
+        purepg.init(method_of(name), purepg.Hyperparams(learning_rate=-1.0), jax.random.key(0))
+
+
+# Estimators
+
+
+@pytest.mark.parametrize("name", estimators.NAMES)
+def test_an_estimator_says_what_is_asked_of_it(name):
+    estimator, method = estimators.make(name), method_of(name)
+    assert isinstance(estimator, Estimator)
+    collects = {"games": purepg.Games, "segments": purepg.Segments}[estimator.collects]
+    assert isinstance(method.task.collect, collects)
+    state: Any = traced(name)[0].estimator
+    assert isinstance(state, EstimatorState)
+    assert isinstance(state.games, Running) == (estimator.collects == "segments")
+    params = traced(name)[0].params
+    outputs = jax.eval_shape(
+        estimator.bind(method.task).outputs, params, jax.eval_shape(lambda: collection_example(method))
+    )
+    assert (outputs.value is not None) == estimator.shares_value
+
+
+def collection_example(method):
+    inputs = purepg.environments.inputs(method.task.env)
+    return jnp.zeros((2, *inputs.shape), inputs.dtype)
+
+
+@pytest.mark.parametrize("critic", purepg.critics.NAMES)
+@pytest.mark.parametrize("name", estimators.NAMES)
+def test_an_estimator_takes_another_critic_or_refuses_it(name, critic):
+    """Its check of a task says whether it can use it, and the state holds what the critic learns."""
+    made, task = purepg.critics.make(critic), method_of(name).task
+    estimator = estimators.make(name).with_critic(made)
+    shared, none = name.startswith("pathwise") and critic == "shared", critic == "none"
+    if shared or (none and (estimators.make(name).collects == "segments" or name == "reinforce-value")):
+        with pytest.raises(InvalidInput, match="critic"):
+            estimator.check(task)
+        return
+    estimator.check(task)
+    method = purepg.PolicyGradient(task, estimator)
+    state = jax.eval_shape(lambda key: method.init(HYPER, key), jax.random.key(0))
+    learns = bool(jax.tree.leaves(jax.eval_shape(lambda key: made.init(task, HYPER, key), jax.random.key(0))))
+    names = " ".join(types(state.estimator.learned))
+    assert ("optimizer" in names) == learns
+    assert estimator.shares_value == made.shares_value
+
+
+@pytest.mark.parametrize("name", estimators.NAMES)
+def test_an_estimator_refuses_what_it_cannot_be_right_for(name):
+    wrong = {
+        "pathwise": purepg.Task(purepg.environment("Chain")),
+        "pathwise-short": purepg.Task(purepg.environment("Chain")),
+    }.get(name, purepg.Task(purepg.environment("PointMass"), purepg.Gaussian(std="fixed", initial_std=0.0)))
+    with pytest.raises(InvalidInput):
+        estimators.make(name).check(wrong)
+
+
+# What others give back
+
+
+class Broken(Estimator):
+    """An estimator, by what it gives back."""
+
+    def __init__(self, state=None, estimate=None):
+        self.state, self.given = EstimatorState() if state is None else state, estimate
+
+    def init(self, task, hyper, params, key):
+        return self.state
+
+    def estimate(self, task, hyper, params, state, key):
+        gradient = jax.tree.map(jnp.zeros_like, params)
+        right = estimators.Estimate(gradient, gradient, state, {})
+        return right if self.given is None else self.given(right)
+
+
+TASK = purepg.Task(purepg.environment("Chain"), purepg.Softmax(purepg.Table()), purepg.Games(2))
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        (Broken(state=()), "the state of Broken = ()"),
+        (Broken(estimate=lambda right: right.gradient), "the estimate of Broken"),
+        (
+            Broken(estimate=lambda right: right._replace(gradient={})),
+            "gradient of Broken: ['table'] is missing",
+        ),
+        (
+            Broken(estimate=lambda right: right._replace(policy_gradient={"table": jnp.zeros(3)})),
+            "policy_gradient of Broken: ['table'] is (3,)",
+        ),
+        (
+            Broken(estimate=lambda right: right._replace(state=EstimatorState(learned=jnp.zeros(2)))),
+            "the state of Broken: .learned is (2,), the state before have none there",
+        ),
+        (Broken(estimate=lambda right: right._replace(metrics={"return": 1.0})), "metrics of PolicyGradient"),
+    ],
+)
+def test_what_an_estimator_gives_back_is_checked_at_once(broken, words):
+    method = purepg.PolicyGradient(TASK, broken)
+    with pytest.raises(InvalidInput) as error:
+        jax.eval_shape(
+            lambda key: purepg.train(method, HYPER, purepg.init(method, HYPER, key), 2), jax.random.key(0)
+        )
+    assert words in str(error.value)
+
+
+def test_a_record_that_is_no_estimator_is_told_what_it_lacks():
+    with pytest.raises(InvalidInput, match=r"a record that has .*collects, .*estimators\.base\.Estimator"):
+        purepg.PolicyGradient(TASK, purepg.NoCritic())  # type: ignore
