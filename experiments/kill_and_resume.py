@@ -28,7 +28,7 @@ import numpy as np
 import tyro
 
 import purepg
-from purepg import defaults, report, run_folder, runner
+from purepg import presets, report, run_folder, runner
 from purepg.errors import InvalidInput
 
 UPDATES = 60
@@ -36,7 +36,7 @@ UPDATES = 60
 
 def train(folder: pathlib.Path, estimator: str) -> purepg.Result:
     purepg.seeds.use_all_cores()
-    recipe = defaults.recipe("CartPole-v1", estimator, num_updates=UPDATES)
+    recipe = presets.preset("CartPole-v1", estimator, num_updates=UPDATES)
     return purepg.run(
         recipe.method, recipe.hyper, 5, UPDATES, evaluation_games=10, directory=folder, checkpoint_seconds=0.0
     )

@@ -52,7 +52,7 @@ from rich.console import Console
 from rich.table import Table
 
 import purepg
-from purepg import critics, defaults, seeds, statistics
+from purepg import critics, presets, seeds, statistics
 
 LEARNED, FAILED, PARTS = 475.0, 400.0, 20
 
@@ -76,7 +76,7 @@ class Adam(purepg.Optimizer):
 
 def variants() -> dict[str, tuple[purepg.PolicyGradient, purepg.Hyperparams]]:
     """By name: the step size at the start, V's weight, the entropy bonus; or what else is changed of 5e-3, 1, 0.01."""
-    method, preset, num_updates = defaults.recipe("CartPole-v1", "actor-critic")
+    method, preset, num_updates = presets.preset("CartPole-v1", "actor-critic")
     estimator: Any = method.estimator
 
     def with_numbers(rate: float, weight: float, bonus: float):

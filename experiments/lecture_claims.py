@@ -51,10 +51,10 @@ from rich.console import Console
 from rich.table import Table
 
 import purepg
-from purepg import defaults, report, seeds, sweeps
+from purepg import presets, report, seeds, sweeps
 from purepg.cli import tables
+from purepg.presets import Preset
 from purepg.progress import reporter
-from purepg.reference_methods import Recipe
 
 ESTIMATORS = ("reinforce", "reinforce-loo", "reinforce-value", "actor-critic", "gae")
 WHOLE_GAMES = ESTIMATORS[:3]
@@ -62,14 +62,14 @@ ENVIRONMENTS = "CartPole-v1", "Acrobot-v1"
 COUNTS = (3, 5, 7, 10, 14, 20, 28, 40, 56, 80, 112, 160)
 
 
-def recipe(env: str, name: str) -> Recipe:
+def recipe(env: str, name: str) -> Preset:
     """The default; on Acrobot whole games in smaller batches, equally many for all (up to 500 steps each)."""
-    found = defaults.recipe(
+    found = presets.preset(
         env, name, num_updates=100 if env == "Acrobot-v1" and name in WHOLE_GAMES else None
     )
     if env == "Acrobot-v1" and name in WHOLE_GAMES:
         method, hyper = sweeps.changed(found.method, found.hyper, "task.collect.num_games", 16)
-        return Recipe(method, hyper, found.num_updates)
+        return Preset(method, hyper, found.num_updates)
     return found
 
 

@@ -54,11 +54,11 @@ def run(case: Case) -> dict[str, float]:
     import jax
 
     import purepg
-    from purepg import defaults, environments, hyperparams
+    from purepg import environments, hyperparams, presets
     from purepg.seeds import Placed
 
     purepg.seeds.use_all_cores()
-    recipe = defaults.recipe("CartPole-v1", "reinforce-loo")
+    recipe = presets.preset("CartPole-v1", "reinforce-loo")
     policy = purepg.Softmax(purepg.MLP((case.hidden, case.hidden)))
     task = dataclasses.replace(
         recipe.method.task, policy=policy, collect=purepg.Games(case.games, case.max_steps)

@@ -10,7 +10,7 @@ interval) by steps and by seconds; training games are played with each method's 
 greedy return beside them: that of the trained policies over 100 fresh games.
 
 Seconds are those of all seeds together on this machine, compilation apart. The hyper-parameters are what made each
-method learn here (`purepg.defaults`), found by hand and not with equal care: the table compares orders of magnitude.
+method learn here (`purepg.presets`), found by hand and not with equal care: the table compares orders of magnitude.
 
 Expected: on CartPole all solve the task (≥ 475) in at least 90 % of the seeds; REINFORCE with fewest steps, the
 search over parameters with fewest seconds, DQN with some 10⁵ steps and most seconds by far (a gradient step for each
@@ -35,7 +35,7 @@ from rich.console import Console
 from rich.table import Table as Page
 
 import purepg
-from purepg import defaults, environments, exact, seeds, statistics
+from purepg import environments, exact, presets, seeds, statistics
 from purepg.action_values import ActionValues
 
 CARTPOLE, PENDULUM = "CartPole-v1", "Pendulum-v1"
@@ -94,10 +94,10 @@ CASES: dict[Any, tuple[tuple[str, str], ...]] = {
 
 def make(env: Any, family: str, name: str) -> Case:
     """The defaults of the library; GAE's for an unknown environment are too careful for a table."""
-    recipe = defaults.recipe(env, name)
+    recipe = presets.preset(env, name)
     if (env.name, name) == (GRID.name, "gae"):
         hyper = dataclasses.replace(recipe.hyper, learning_rate=0.1)
-        recipe = defaults.recipe(env, name, num_updates=40)._replace(hyper=hyper)
+        recipe = presets.preset(env, name, num_updates=40)._replace(hyper=hyper)
     return Case(family, name, *recipe)
 
 
@@ -138,7 +138,7 @@ def _summary(values: np.ndarray) -> tuple[float, float, float]:
 def model_based(num_seeds: int) -> list[list[str]]:
     """Value and policy iteration on the gridworld's model; their policies play 100 games for each seed."""
     model = environments.exact_model(GRID)
-    method = defaults.recipe(GRID, "q-learning").method
+    method = presets.preset(GRID, "q-learning").method
     rows = []
     for name, solve in (
         ("value iteration", lambda: exact.value_iteration(model.transition, model.reward, 0.99, 1e-6)),

@@ -34,7 +34,7 @@ from rich.console import Console
 from rich.table import Table
 
 import purepg
-from purepg import defaults, environments, rollout, seeds
+from purepg import environments, presets, rollout, seeds
 
 STYLES = {
     "pathwise-short": ("-", "black"),
@@ -46,9 +46,9 @@ STYLES = {
 GOOD = {"Pendulum-v1": -200.0, "CartPoleSwingUp": 100.0}
 
 
-def recipe(env: str, name: str, num_steps: int) -> defaults.Recipe:
+def recipe(env: str, name: str, num_steps: int) -> presets.Preset:
     """Method, numbers and updates that make up about `num_steps` steps."""
-    found = defaults.recipe("Pendulum-v1", name)
+    found = presets.preset("Pendulum-v1", name)
     method, hyper = found.method, found.hyper
     task = dataclasses.replace(method.task, env=environments.environment(env))
     if env == "CartPoleSwingUp" and name == "pathwise-short":
@@ -60,7 +60,7 @@ def recipe(env: str, name: str, num_steps: int) -> defaults.Recipe:
     num_updates = num_steps // (task.collect.num_games * length)
     schedule = "linear" if env == "CartPoleSwingUp" else method.optimizer.schedule
     optimizer = purepg.Optimizer("adam", schedule, 0 if schedule == "constant" else num_updates)
-    return defaults.Recipe(purepg.PolicyGradient(task, method.estimator, optimizer), hyper, num_updates)
+    return presets.Preset(purepg.PolicyGradient(task, method.estimator, optimizer), hyper, num_updates)
 
 
 def upright(result: purepg.Result, num_games: int = 32) -> np.ndarray:

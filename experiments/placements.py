@@ -34,10 +34,10 @@ def run_all(name: str, num_devices: int) -> None:
     import numpy as np
 
     import purepg
-    from purepg import defaults
+    from purepg import presets
 
     purepg.seeds.use_all_cores(num_devices)
-    recipe = defaults.recipe("Pendulum-v1" if name.startswith("pathwise") else "CartPole-v1", name)
+    recipe = presets.preset("Pendulum-v1" if name.startswith("pathwise") else "CartPole-v1", name)
     task = recipe.method.task
     whole = isinstance(task.collect, purepg.Games)
     collect = purepg.Games(4, 12) if whole else purepg.Segments(4, 4, 12)

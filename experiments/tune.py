@@ -1,4 +1,4 @@
-"""Which hyper-parameters make an estimator learn? The tables in `purepg/defaults.py` come from this search.
+"""Which hyper-parameters make an estimator learn? The tables in `purepg/presets.py` come from this search.
 
     python experiments/tune.py Pendulum-v1 --estimator gae --steps 1e6 --configs 64 --seeds 4 [--critic own] [...]
 
@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 import purepg
-from purepg import critics, defaults, hyperparams, seeds
+from purepg import critics, hyperparams, presets, seeds
 
 RANGES: dict[str, tuple[float, ...]] = {  # drawn from, uniformly
     "learning_rate": (5e-4, 1e-3, 2e-3, 3e-3, 5e-3, 8e-3, 1.2e-2),
@@ -90,7 +90,7 @@ def main(search: Search) -> None:
 
 
 def make_method(search: Search) -> tuple[purepg.PolicyGradient, int]:
-    recipe = defaults.recipe(search.env, search.estimator, "segments")
+    recipe = presets.preset(search.env, search.estimator, "segments")
     num_updates = round(search.steps / (search.num_games * search.num_steps))
     policy: Any = recipe.method.task.policy
     if isinstance(policy, purepg.Gaussian):

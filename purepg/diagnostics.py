@@ -187,7 +187,7 @@ def signal_to_noise_over_training(
             f"{type(method).__name__} estimates no gradient of J: take the run of a policy gradient"
         )
     of_one_replicate(method.task, hyper)
-    method = fitted(method, hyper)
+    method, hyper = fitted(method, hyper)
     gap = max(1, num_updates // num_points)
     advance = jax.jit(lambda state: train(method, hyper, state, gap)[0])
     state, ratios = jax.jit(lambda: init(method, hyper, key))(), []

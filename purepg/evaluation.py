@@ -26,7 +26,7 @@ def evaluate(
     deterministic: bool = True,
 ) -> Evaluation:
     """Plays `num_games` fresh games with the parameters of one seed, by the policy's mode or sampled from it. Pure."""
-    method = fitted(method, hyper)
+    method, hyper = fitted(method, hyper)
     spec, max_steps = method.task.env, method.task.max_steps
     env_params = environments.parameters(spec, hyper.env)
     act = method.act(params, deterministic=deterministic, env_params=env_params)

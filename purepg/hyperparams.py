@@ -15,41 +15,48 @@ from purepg.environments import EnvironmentSpec
 from purepg.errors import InvalidInput
 
 
+def _number(default: float, low: float = 0.0, high: float = math.inf) -> Any:
+    """A field with its default and the range of its values, both ends in it."""
+    return dataclasses.field(default=default, metadata={"range": (low, high)})
+
+
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Hyperparams:
     """Floats, scalar arrays or, along a seed axis, arrays `[S]`. A neutral value switches a term off."""
 
-    learning_rate: float = 1e-2
+    learning_rate: float = _number(1e-2)
     """Step size of the optimiser, at the start of its schedule."""
-    discount: float = 0.99
+    discount: float = _number(0.99, high=1.0)
     """γ in [0, 1]: the worth of a reward one step later."""
-    trace_decay: float = 0.95
+    trace_decay: float = _number(0.95, high=1.0)
     """λ in [0, 1] of the λ-return: 0 trusts the critic, 1 the rewards."""
-    entropy_coefficient: float = 0.0
+    entropy_coefficient: float = _number(0.0)
     """Weight of the entropy bonus; 0 is none."""
-    value_coefficient: float = 0.5
+    value_coefficient: float = _number(0.5)
     """Weight of a shared critic's squared error."""
-    critic_learning_rate: float = 1e-2
+    critic_learning_rate: float = _number(1e-2)
     """Step size of a critic with a network of its own."""
-    max_gradient_norm: float = math.inf
+    max_gradient_norm: float = _number(math.inf)
     """The gradient is scaled down to this global norm; inf is no clipping."""
-    reward_scale: float = 1.0
+    reward_scale: float = _number(1.0, low=-math.inf)
     """Factor on rewards in estimates; reported returns are unscaled."""
     env: Any = None
-    """The environment's parameters (a pytree); none: its defaults."""
+    """The environment's parameters (a pytree); none: its defaults, which `resolved` puts here."""
 
 
-_RANGES = {
-    "learning_rate": (0.0, math.inf),
-    "discount": (0.0, 1.0),
-    "trace_decay": (0.0, 1.0),
-    "entropy_coefficient": (0.0, math.inf),
-    "value_coefficient": (0.0, math.inf),
-    "critic_learning_rate": (0.0, math.inf),
-    "max_gradient_norm": (0.0, math.inf),
-    "reward_scale": (-math.inf, math.inf),
+_RANGES: dict[str, tuple[float, float]] = {
+    field.name: field.metadata["range"] for field in dataclasses.fields(Hyperparams) if field.metadata
 }
+
+
+def resolved(hyper: Hyperparams, spec: EnvironmentSpec) -> Hyperparams:
+    """The numbers with the environment's default parameters, where none are given."""
+    return (
+        hyper
+        if hyper.env is not None
+        else dataclasses.replace(hyper, env=environments.parameters(spec, None))
+    )
 
 
 def check(hyper: Hyperparams) -> None:
@@ -124,16 +131,17 @@ def _beside_defaults(hyper: Hyperparams, defaults: Any) -> tuple[Hyperparams, Hy
 
 
 def encode(hyper: Hyperparams, spec: EnvironmentSpec) -> dict[str, Any]:
-    """Numbers as JSON-ready data; the environment's parameters by their paths, where any are given.
+    """Numbers as JSON-ready data; the environment's parameters by their paths, where any differs from its default.
 
     Raises:
       InvalidInput: the parameters differ from the environment's defaults in more than their numbers.
     """
     fields = [f.name for f in dataclasses.fields(Hyperparams) if f.name != "env"]
     data: dict[str, Any] = {name: np.asarray(getattr(hyper, name)).tolist() for name in fields}
-    if hyper.env is None:
-        return data | {"env": None}
+    hyper = resolved(hyper, spec)
     env_params.check_structure(spec, hyper.env)
+    if not env_params.changed(spec, hyper.env):
+        return data | {"env": None}
     return data | {"env": {name: np.asarray(x).tolist() for name, x in env_params.leaves(hyper.env).items()}}
 
 
@@ -145,7 +153,8 @@ def decode(data: dict[str, Any], spec: EnvironmentSpec) -> Hyperparams:
     """
     numbers: Any = {name: np.asarray(x) if isinstance(x, list) else x for name, x in data.items()}
     _same_names("hyper-parameters", data, {f.name for f in dataclasses.fields(Hyperparams)})
-    return Hyperparams(**(numbers | {"env": data["env"] and _decoded_env(data["env"], spec)}))
+    env = _decoded_env(data["env"], spec) if data["env"] else None
+    return resolved(Hyperparams(**(numbers | {"env": env})), spec)
 
 
 def _decoded_env(data: dict[str, Any], spec: EnvironmentSpec) -> Any:

@@ -83,7 +83,7 @@ def run(
     hyper = Hyperparams() if hyper is None else hyper
     num_updates, num_steps = run_length.checked(num_updates, num_steps)
     numbers = seed_axis.numbered(seeds)
-    method = fitted(method, hyper)
+    method, hyper = fitted(method, hyper)
     if len(numbers) < count:
         raise InvalidInput(f"{len(numbers)} seeds for {count} processes: give each at least one")
     if directory is not None:

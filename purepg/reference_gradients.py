@@ -105,7 +105,7 @@ def of_one_replicate(task: Task, hyper: Hyperparams) -> Task:
             "these are the hyper-parameters of several replicates, with an axis more: a gradient is measured with "
             "those of one, as purepg.load(folder).hyper_of(seed) gives them"
         )
-    return fit(task, hyper)
+    return fit(task, hyper)[0]
 
 
 @dataclass(frozen=True)

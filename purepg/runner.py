@@ -91,7 +91,7 @@ def run(
       A result with the seed axis in every array; compile and run time are attributes of its dataset.
     """
     hyper = Hyperparams() if hyper is None else hyper
-    method = fitted(method, hyper)
+    method, hyper = fitted(method, hyper)
     num_updates, num_steps = run_length.checked(num_updates, num_steps)
     evaluation_games = whole_number("evaluation_games", evaluation_games, 0)
     check_memory(method, hyper, seeds, num_updates, evaluation_games, placement)

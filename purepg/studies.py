@@ -87,12 +87,12 @@ def compare(
     """Trains methods with numbers and lengths of their own on the same seeds.
 
     Args:
-      recipes: name → (method, numbers, updates), as `purepg.defaults.recipe` makes them. With `num_steps` the updates
+      recipes: name → (method, numbers, updates), as `purepg.presets.preset` makes them. With `num_steps` the updates
         are the most that are made, none: as many as the budget lasts (`purepg.sweeps.as_long_as` fits schedules to it).
       seeds: how many (numbered from 0), or their numbers.
       **options: as of `study`: directory, report, evaluation_games, …
     """
-    wanted = "name → (method, numbers, updates), as purepg.defaults.recipe makes them"
+    wanted = "name → (method, numbers, updates), as purepg.presets.preset makes them"
     checks.kind("recipes", recipes, isinstance(recipes, Mapping), wanted)
     for name, recipe in recipes.items():
         checks.kind(str(name), recipe, isinstance(recipe, tuple) and len(recipe) == 3, wanted)
@@ -133,8 +133,8 @@ def study(
     names = [config.name for config in configs]
     if not configs or len(set(names)) < len(names):
         raise InvalidInput(f"configurations {', '.join(names) or '(none)'}: give each a name of its own")
+    configs = [config._replace(hyper=fitted(config.method, config.hyper)[1]) for config in configs]
     for config in configs:
-        fitted(config.method, config.hyper)
         if config.num_updates is None and num_steps is None:
             raise InvalidInput(f"{config.name!r} has no number of updates: give one, or num_steps to all")
         num_steps = run_length.checked(config.num_updates, num_steps)[1]

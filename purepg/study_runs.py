@@ -201,9 +201,8 @@ def _missing(
         for seed in seeds:
             key = wanted[config.name, seed]
             if key not in known:
-                kind = config.method, config.num_updates, config.hyper.env is None
-                groups.setdefault(kind, {})[key] = config, seed
-    for (method, num_updates, _), replicates in groups.items():
+                groups.setdefault((config.method, config.num_updates), {})[key] = config, seed
+    for (method, num_updates), replicates in groups.items():
         pairs = list(replicates.values())
         hyper = jax.tree.map(_column, *(config.hyper for config, _ in pairs))
         numbers = np.array([seed for _, seed in pairs])
@@ -220,8 +219,8 @@ def _column(*numbers: Any) -> Any:
 
 
 def _rows(method: Method, hyper: Hyperparams, num_replicates: int) -> list[tuple[bytes, ...]]:
-    """The numbers of each replicate, to be compared; the environment's parameters where any are given."""
-    env = None if hyper.env is None else environments.parameters(method.task.env, None)
+    """The numbers of each replicate, to be compared."""
+    env = environments.parameters(method.task.env, None)
     columns = []
     for x, like in zip(jax.tree.leaves(hyper), jax.tree.leaves(Hyperparams(env=env)), strict=True):
         x = np.asarray(x, jnp.result_type(like))

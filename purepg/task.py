@@ -103,8 +103,8 @@ class Task:
         return normalized(policy, inputs.shape)
 
 
-def fit(task: Task, hyper: Hyperparams) -> Task:
-    """The task fitted to the numbers in use: `max_steps` is the limit of the environment's parameters.
+def fit(task: Task, hyper: Hyperparams) -> tuple[Task, Hyperparams]:
+    """Task and numbers fitted to one another: `max_steps` is the limit of the environment's parameters in use.
 
     Where replicates have limits of their own it is the largest: one program plays them all, and each game is cut by its
     own. Called wherever a task meets numbers that are concrete; those that are traced cannot be looked at and pass.
@@ -116,10 +116,10 @@ def fit(task: Task, hyper: Hyperparams) -> Task:
     checks.record(task)
     hyperparams.check(hyper)
     if hyper.env is None:
-        return task
+        return task, hyperparams.resolved(hyper, task.env)
     env_params.check(task.env, hyper.env)
     if not hasattr(hyper.env, "max_steps_in_episode") or isinstance(hyper.env.max_steps_in_episode, Tracer):
-        return task
+        return task, hyper
     limit, default = (environments.time_limit(task.env, params) for params in (hyper.env, None))
     given = task.collect.max_steps
     if given is not None and default != limit > given:
@@ -127,5 +127,5 @@ def fit(task: Task, hyper: Hyperparams) -> Task:
             f"max_steps = {given} cuts games before max_steps_in_episode = {limit}: leave one of them out"
         )
     if given is not None or limit == default:
-        return task
-    return dataclasses.replace(task, collect=dataclasses.replace(task.collect, max_steps=limit))
+        return task, hyper
+    return dataclasses.replace(task, collect=dataclasses.replace(task.collect, max_steps=limit)), hyper

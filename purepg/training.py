@@ -52,8 +52,8 @@ class Method(Protocol):
         ...
 
 
-def fitted(method: Method, hyper: Hyperparams) -> Any:
-    """The method with its task fitted to the numbers in use (`purepg.task.fit`).
+def fitted(method: Method, hyper: Hyperparams) -> tuple[Any, Hyperparams]:
+    """Method and numbers, its task and these fitted to one another (`purepg.task.fit`): what runs begin with.
 
     Raises:
       InvalidInput: as `fit`; or a number of the method is none, or one that the method cannot use.
@@ -61,9 +61,9 @@ def fitted(method: Method, hyper: Hyperparams) -> Any:
     checks.conforms("method", method, Method)
     checks.kind("task", method.task, isinstance(method.task, Task), "a task, as purepg.Task('CartPole-v1')")
     checks.record(method)
-    task = fit(method.task, hyper)
+    task, hyper = fit(method.task, hyper)
     method.check_numbers(hyper)
-    return method if task == method.task else dataclasses.replace(method, task=task)  # pyright: ignore
+    return (method if task == method.task else dataclasses.replace(method, task=task)), hyper  # pyright: ignore
 
 
 class TrainState(NamedTuple):
@@ -82,7 +82,7 @@ def init(method: Method, hyper: Hyperparams, key: jax.Array, num_steps: int | No
 
     With `num_steps`, from 1 to 2^32 − 1, it has a budget of so many environment steps, which `train` keeps to.
     """
-    method = fitted(method, hyper)
+    method, hyper = fitted(method, hyper)
     is_key = isinstance(key, jax.Array) and (key.ndim == 0 or jnp.issubdtype(key.dtype, jnp.unsignedinteger))
     checks.kind("key", key, is_key, "one typed key, as of jax.random.key(0)")
     init_key, run_key = jax.random.split(key)
@@ -107,7 +107,7 @@ def train(
     state as it is, to the bit, and its metrics are sums over nothing. (Mapped side by side every seed still computes
     what the longest does.)
     """
-    method = fitted(method, hyper)
+    method, hyper = fitted(method, hyper)
     num_updates = whole_number("num_updates", num_updates, 0)
     checks.kind("state", state, isinstance(state, TrainState), "what purepg.init or purepg.train has given")
 

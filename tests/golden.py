@@ -16,15 +16,15 @@ import jax
 import numpy as np
 
 import purepg
-from purepg import defaults, estimators, reference_methods
+from purepg import presets
 
 FILE = pathlib.Path(__file__).parent / "data" / "golden.npz"
-NAMES = (*estimators.NAMES, *reference_methods.NAMES)
+NAMES = presets.NAMES
 
 
 def numbers(name: str) -> dict[str, np.ndarray]:
     """Metrics `[seed, iteration]` and digests of the parameters of one preset, made small."""
-    method, hyper, num_updates = defaults.recipe(_environment(name), name, num_updates=3)
+    method, hyper, num_updates = presets.preset(_environment(name), name, num_updates=3)
     result = purepg.run(
         _small(method), hyper, 2, num_updates, evaluation_games=2, placement="one-after-another"
     )

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from in_process import purepg_command
 
 import purepg
-from purepg import baselines, comparisons, critics, defaults, diagnostics, estimators, hyperparams, statistics
+from purepg import baselines, comparisons, critics, diagnostics, estimators, hyperparams, presets, statistics
 from purepg.errors import InvalidInput
 
 # A call, and what its line says beside "purepg: ".
@@ -263,7 +263,7 @@ PYTHON = {
         lambda: purepg.environment("GridWorld", slip={"a": 1}),
         "slip = ",
     ),
-    "no preset": (lambda: defaults.recipe(CARTPOLE, None), "unknown estimator or method None"),
+    "no preset": (lambda: presets.preset(CARTPOLE, None), "unknown estimator or method None"),
     "no estimator": (lambda: estimators.make(None), "unknown estimator None"),
     "baseline by number": (lambda: baselines.make(3), "unknown baseline 3"),
     "critic by list": (lambda: critics.make([]), r"unknown critic \[\]"),

@@ -15,9 +15,9 @@ from problems import two_states
 
 import purepg
 from purepg import (
-    defaults,
     estimators,
     plotting,
+    presets,
     report,
     run_folder,
     run_length,
@@ -264,14 +264,14 @@ def test_a_sweep_has_a_budget():
 
 
 def test_schedules_are_as_long_as_the_budget_can_last():
-    method, _, length = defaults.recipe("CartPole-v1", "gae")
+    method, _, length = presets.preset("CartPole-v1", "gae")
     longer = sweeps.as_long_as(100_000, method, length)
     assert longer.optimizer.horizon == -(-100_000 // (64 * 32))
     kept = sweeps.as_long_as(100_000, method, length, lambda field: field == "optimizer.horizon")
     assert kept == method
-    method, _, length = defaults.recipe("CartPole-v1", "dqn")
+    method, _, length = presets.preset("CartPole-v1", "dqn")
     assert sweeps.as_long_as(16 * 8 * 500, method, length).exploration.horizon == 100  # a fifth of 500
-    plain = defaults.recipe("CartPole-v1", "reinforce-loo")
+    plain = presets.preset("CartPole-v1", "reinforce-loo")
     assert sweeps.as_long_as(1000, plain.method, plain.num_updates) == plain.method
 
 

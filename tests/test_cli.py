@@ -87,7 +87,7 @@ def test_a_parameter_of_the_environment_is_traced():
         ["CartPole-v1", "--env-params", "gravity=5", "max_steps_in_episode=900"], "train"
     )
     assert (hyper.env.gravity, hyper.env.max_steps_in_episode) == (5.0, 900)
-    assert training.fitted(method, hyper).task.max_steps == 900
+    assert training.fitted(method, hyper)[0].task.max_steps == 900
 
 
 def test_environment_arguments_reach_the_environment(run_folder):

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import purepg
-from purepg import configuration, defaults, estimators, reference_methods
+from purepg import configuration, estimators, presets
 from purepg.errors import InvalidInput
 
 
@@ -29,18 +29,18 @@ def through_json(value):
 # What leads back
 
 
-def presets():
+def methods_of_presets():
     """Every preset's method in every environment of three kinds that it goes with."""
     for env in ("CartPole-v1", "Pendulum-v1", "CliffWalking"):
-        for name in (*estimators.NAMES, *reference_methods.NAMES):
+        for name in presets.NAMES:
             try:
-                yield defaults.recipe(env, name).method
+                yield presets.preset(env, name).method
             except InvalidInput:
                 continue
 
 
 def test_every_preset_is_read_back():
-    methods = list(presets())
+    methods = list(methods_of_presets())
     assert {type(m).__name__ for m in methods} == {"PolicyGradient", "QLearning", "DQN", "CrossEntropy"}
     for method in methods:
         again = through_json(method)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import pytest
 
 import purepg
-from purepg import checks, configuration, defaults, estimators, metrics, reference_methods
+from purepg import checks, configuration, estimators, metrics, presets
 from purepg.errors import InvalidInput
 from purepg.estimators import EstimatorState
 from purepg.estimators.base import Estimator
@@ -22,7 +22,7 @@ from purepg.trajectory import Running
 
 HYPER = purepg.Hyperparams(entropy_coefficient=0.01)
 ENVS = {"pathwise": "PointMass", "pathwise-short": "PointMass"}  # the others play Chain, but for dqn
-NAMES = [*estimators.NAMES, *reference_methods.NAMES]
+NAMES = presets.NAMES
 
 
 def small(collect):
@@ -33,7 +33,7 @@ def small(collect):
 
 @functools.cache
 def method_of(name):
-    method = defaults.recipe(ENVS.get(name, "Chain"), name).method
+    method = presets.preset(ENVS.get(name, "Chain"), name).method
     if isinstance(method, purepg.CrossEntropy) and isinstance(method.over, purepg.OverParameters):
         method = replace(method, over=purepg.OverParameters(2))
     return replace(method, task=replace(method.task, collect=small(method.task.collect)))

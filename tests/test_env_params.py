@@ -10,7 +10,7 @@ from flax import struct
 from gymnax.environments import environment, spaces
 
 import purepg
-from purepg import defaults, env_params, environments, hyperparams, scores
+from purepg import env_params, environments, hyperparams, presets, scores
 from purepg.errors import InvalidInput
 
 WITHOUT_EFFECT = {
@@ -170,7 +170,7 @@ def test_games_are_as_long_as_the_limit_in_use(collect, limit):
 @pytest.mark.parametrize("name", ["q-learning", "dqn", "cem"])
 def test_other_methods_follow_the_limit_too(name):
     spec = purepg.environment("FrozenLake-misc")
-    recipe = defaults.recipe(spec, name)
+    recipe = presets.preset(spec, name)
     collect = dataclasses.replace(recipe.method.task.collect, num_games=8)
     small = dataclasses.replace(recipe.method, task=dataclasses.replace(recipe.method.task, collect=collect))
     hyper = dataclasses.replace(

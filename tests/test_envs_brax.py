@@ -11,7 +11,7 @@ import pytest
 
 import purepg
 from envs import Brax
-from purepg import defaults, environments
+from purepg import environments, presets
 from purepg.errors import InvalidInput
 
 SPEC = environments.environment("envs:Brax", env_name="inverted_pendulum")
@@ -84,7 +84,7 @@ def test_the_gradient_through_the_game_agrees_with_finite_differences():
 
 @needs_brax
 def test_purepg_trains_on_it():
-    recipe = defaults.recipe(SPEC, "gae")
+    recipe = presets.preset(SPEC, "gae")
     collect = purepg.Segments(2, 3, max_steps=4)
     method = dataclasses.replace(recipe.method, task=dataclasses.replace(recipe.method.task, collect=collect))
     state = jax.jit(

@@ -10,7 +10,7 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 
 import purepg
-from purepg import cli, defaults, real_gymnasium, runner
+from purepg import cli, presets, real_gymnasium, runner
 from purepg.errors import InvalidInput
 
 NUM_GAMES = 200
@@ -29,7 +29,7 @@ def with_params(method):
 
 @pytest.fixture(scope="module")
 def cartpole():
-    method, hyper, _ = defaults.recipe("CartPole-v1", "reinforce-loo")
+    method, hyper, _ = presets.preset("CartPole-v1", "reinforce-loo")
     return purepg.run(method, hyper, seeds=4, num_updates=4, evaluation_games=0)
 
 

@@ -120,7 +120,7 @@ def test_every_hyper_parameter_is_saved():
     hyper = Hyperparams(**{name: (i + 1) / 100 for i, name in enumerate(names)})
     data = json.loads(json.dumps(hyperparams.encode(hyper, SAILING.task.env)))
     assert data.keys() == {*names, "env"}
-    assert hyperparams.decode(data, SAILING.task.env) == hyper
+    assert dataclasses.replace(hyperparams.decode(data, SAILING.task.env), env=None) == hyper
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ ORDER = (
     "sweeps",
     "report",
     "progress",
-    "reference_methods",
+    "presets",
     "defaults",
     "standard_output",
     "cli",

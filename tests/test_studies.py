@@ -11,7 +11,7 @@ import pytest
 import xarray
 
 import purepg
-from purepg import defaults, folder_lock, metrics, report, runner, studies, sweeps
+from purepg import folder_lock, metrics, presets, report, runner, studies, sweeps
 from purepg.errors import InvalidInput
 from purepg.runner import run
 from purepg.training import Method
@@ -118,7 +118,7 @@ def test_lengths_may_differ():
 
 def test_methods_of_other_kinds_stand_beside_each_other():
     spec = purepg.environment("ShortCorridor", max_steps=20)
-    recipes = {name: defaults.recipe(spec, name, num_updates=3) for name in ("cem", "q-learning")}
+    recipes = {name: presets.preset(spec, name, num_updates=3) for name in ("cem", "q-learning")}
     study = purepg.compare(recipes, 2, evaluation_games=2)
     assert study.dataset["evaluation_return"].notnull().all()
 

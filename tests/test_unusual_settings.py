@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import pytest
 
 import purepg
-from purepg import critics, defaults, environments, estimators, reference_methods
+from purepg import critics, environments, presets
 
 HERE = pathlib.Path(__file__).parent
 
@@ -23,13 +23,13 @@ ENVIRONMENTS = {
     "expected-sarsa": "GridWorld",
     "cem-sessions": "GridWorld",
 }
-NAMES = [*estimators.NAMES, *reference_methods.NAMES]
+NAMES = presets.NAMES
 
 
 def small(name, env=None, network=None):
     """A preset with few games, its critic also as one of its own."""
     spec = purepg.environment(env or ENVIRONMENTS.get(name, "CartPole-v1"))
-    recipe = defaults.recipe(spec, name)
+    recipe = presets.preset(spec, name)
     task = recipe.method.task
     length = {"num_steps": 4} if isinstance(task.collect, purepg.Segments) else {"max_steps": 8}
     policy = task.policy if network is None else dataclasses.replace(task.policy, network=network)

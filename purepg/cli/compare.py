@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> None:
     """Trains several methods on the same seeds; prints which is better and how sure that is."""
     machine.start()
     parsed = parse(Flags, arguments, "compare")
-    from purepg import defaults, environments, sweeps
+    from purepg import environments, presets, sweeps
     from purepg.studies import Config
 
     each_once("estimators", parsed.estimators)
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> None:
     refuse_without_effect(spec, changes)
     configs = []
     for name in parsed.estimators:
-        method, hyper, num_updates = defaults.recipe(spec, name, num_updates=parsed.updates)
+        method, hyper, num_updates = presets.preset(spec, name, num_updates=parsed.updates)
         for field, value in changes.items():
             method, hyper = sweeps.changed(method, hyper, field, value)
         if parsed.steps is not None and parsed.updates is None:

@@ -62,14 +62,14 @@ def _fresh(parsed: Flags) -> tuple[Any, ...]:
     """Task, numbers, parameters, key, and whether the parameters have a V: of a policy that has learned nothing."""
     import jax
 
-    from purepg import defaults, environments, seeds
+    from purepg import environments, presets, seeds
     from purepg.hyperparams import Hyperparams
     from purepg.task import Games, Task, fit
 
     hyper = Hyperparams(discount=0.99 if parsed.discount is None else parsed.discount)
     spec = environments.environment(parsed.env or "CartPole-v1")
-    policy = defaults.recipe(spec, parsed.estimators[0]).method.task.policy
-    task = fit(Task(spec, policy, Games(parsed.games, parsed.max_steps)), hyper)
+    policy = presets.preset(spec, parsed.estimators[0]).method.task.policy
+    task, hyper = fit(Task(spec, policy, Games(parsed.games, parsed.max_steps)), hyper)
     (own,) = seeds.keys(seeds.numbered([parsed.seed]))
     params_key, key = jax.random.split(own)
     return task, hyper, task.bind_policy().init(params_key), key, False

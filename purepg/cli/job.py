@@ -55,11 +55,11 @@ def parse_job(arguments: list[str], command: str, job: type[Job] = Job) -> tuple
 
     Two passes: environment and estimator choose the defaults, which then are flags of their own.
     """
-    from purepg import defaults, environments, hyperparams, sweeps
+    from purepg import environments, hyperparams, presets, sweeps
 
     names = _peek(arguments, job)
     spec = environments.environment(names.env, **pairs(names.env_arguments))
-    recipe = defaults.recipe(spec, names.estimator, names.collect, names.updates)
+    recipe = presets.preset(spec, names.estimator, names.collect, names.updates)
     method = _with_parts(recipe.method, names)
     records = {("hyper",): recipe.hyper, **_records(method)}
     flags = {path: _flags(record, path, job) for path, record in records.items()}

@@ -10,12 +10,12 @@ def main(arguments: list[str]) -> None:
         return
     if arguments:
         raise InvalidInput(f"`purepg list` takes no arguments, got {' '.join(arguments)}")
-    from purepg import baselines, critics, environments, estimators, reference_methods
+    from purepg import baselines, critics, environments, estimators, presets
 
     for title, names in (
         ("Environments (or module:Class)", environments.names()),
         ("Estimators", list(estimators.NAMES)),
-        ("Other methods, also given as --estimator", list(reference_methods.NAMES)),
+        ("Other methods, also given as --estimator", list(presets.METHODS)),
         ("Baselines", list(baselines.NAMES)),
         ("Critics", list(critics.NAMES)),
     ):
