@@ -165,7 +165,8 @@ class Functions:
         return _function(self.init_function)(key, jnp.zeros(inputs.shape, inputs.dtype))
 
     def apply(self, params: Params, observation: jax.Array, inputs: Inputs, num_outputs: int) -> jax.Array:
-        return _function(self.apply_function)(params, observation)
+        outputs = _function(self.apply_function)(params, observation)
+        return _checked("your apply function", outputs, observation, inputs, num_outputs)
 
 
 def outputs_of(
@@ -177,12 +178,16 @@ def outputs_of(
       InvalidInput: it gives something of another shape, or no real numbers.
     """
     outputs = network.apply(params, observation, inputs, num_outputs)
+    return _checked(type(network).__name__, outputs, observation, inputs, num_outputs)
+
+
+def _checked(whose: str, outputs: Any, observation: jax.Array, inputs: Inputs, num_outputs: int) -> jax.Array:
+    checks.kind(f"what {whose} gave", outputs, hasattr(outputs, "dtype"), "an array")
     expected = (*observation.shape[: observation.ndim - len(inputs.shape)], num_outputs)
-    checks.kind(f"what {type(network).__name__} gave", outputs, hasattr(outputs, "dtype"), "an array")
     if outputs.shape != expected or not jnp.issubdtype(outputs.dtype, jnp.floating):
         raise InvalidInput(
-            f"{type(network).__name__} gave shape {outputs.shape} for observations {observation.shape}, "
-            f"expected {expected}, of floats; they are {outputs.dtype}"
+            f"{whose} gave shape {outputs.shape} for observations {observation.shape}, expected {expected} of floats, "
+            f"not {outputs.dtype}"
         )
     return outputs
 

@@ -71,7 +71,7 @@ def preset(
     kinds |= {"integers"} if environments.inputs(spec).num_categories is not None else set()
     keywords = next(
         keywords
-        for kind, names, keywords in _TABLE
+        for kind, names, keywords in TABLE
         if kind in kinds and (name in names or "*" in names) and ("num_steps" in keywords) in ways
     )
     length = num_updates or keywords["num_updates"]
@@ -169,7 +169,7 @@ def _row(
 
 
 # fmt: off
-_TABLE = (
+TABLE = (
     _row("Taxi", _TABULAR, num_games=1, num_steps=100, learning_rate=0.5, num_updates=400, epsilon=(0.5, 0.0),
          share=0.5),
     _row("CliffWalking", _TABULAR, num_games=1, num_steps=100, learning_rate=0.5, discount=1.0, num_updates=400,

@@ -5,7 +5,7 @@ Programs are traced and never compiled: shapes, types and equality are all that 
 
 import functools
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -14,9 +14,11 @@ import pytest
 
 import purepg
 from purepg import checks, configuration, estimators, metrics, presets
+from purepg.distributions import Categorical
 from purepg.errors import InvalidInput
 from purepg.estimators import EstimatorState
 from purepg.estimators.base import Estimator
+from purepg.policies import Policy
 from purepg.training import Method, fitted
 from purepg.trajectory import Running
 
@@ -235,3 +237,56 @@ def test_what_an_estimator_gives_back_is_checked_at_once(broken, words):
 def test_a_record_that_is_no_estimator_is_told_what_it_lacks():
     with pytest.raises(InvalidInput, match=r"a record that has .*collects, .*estimators\.base\.Estimator"):
         purepg.PolicyGradient(TASK, purepg.NoCritic())  # type: ignore
+
+
+@dataclass(frozen=True)
+class Narrow:
+    """A network that forgets an output."""
+
+    def init(self, key, inputs, num_outputs):
+        return {}
+
+    def apply(self, params, observation, inputs, num_outputs):
+        return jnp.zeros((*observation.shape, num_outputs - 1))
+
+
+@dataclass(frozen=True)
+class Odd(Policy):
+    """A policy, by the log-probabilities that it gives."""
+
+    log_prob: Any = None
+
+    def bind(self, env, *, with_value=False):
+        policy = purepg.Softmax(purepg.Table()).bind(env, with_value=with_value)
+        if self.log_prob is None:
+            return policy.outputs
+
+        def outputs(params, observation):
+            given = policy.outputs(params, observation)
+            return given._replace(distribution=Wide(*given.distribution))
+
+        return policy._replace(outputs=outputs)
+
+
+class Wide(Categorical):
+    """A log-probability for each action where one number is asked for."""
+
+    def log_prob(self, action):
+        return self.logits
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        (purepg.Softmax(Narrow()), "Narrow gave shape (2, 1) for observations (2,), expected (2, 2)"),
+        (Odd(), "bind of Odd = <function"),
+        (Odd("wide"), "log_prob of Odd has shape (2, 2); two observations asks for (2,)"),
+    ],
+)
+def test_what_policies_and_networks_give_back_is_checked_at_once(policy, words):
+    method = purepg.PolicyGradient(replace(TASK, policy=policy), estimators.make("reinforce"))
+    assert words in refusal(
+        lambda: purepg.init(
+            purepg.PolicyGradient(task, estimators.make("reinforce")), HYPER, jax.random.key(0)
+        )
+    )
