@@ -285,8 +285,4 @@ class Wide(Categorical):
 )
 def test_what_policies_and_networks_give_back_is_checked_at_once(policy, words):
     method = purepg.PolicyGradient(replace(TASK, policy=policy), estimators.make("reinforce"))
-    assert words in refusal(
-        lambda: purepg.init(
-            purepg.PolicyGradient(task, estimators.make("reinforce")), HYPER, jax.random.key(0)
-        )
-    )
+    assert words in refusal(lambda: purepg.init(method, HYPER, jax.random.key(0)))
