@@ -34,7 +34,7 @@ from rich.console import Console
 from rich.table import Table
 
 import purepg
-from purepg import environments, presets, rollout, seeds
+from purepg import evaluation, presets, seeds
 
 STYLES = {
     "pathwise-short": ("-", "black"),
@@ -50,7 +50,7 @@ def recipe(env: str, name: str, num_steps: int) -> presets.Preset:
     """Method, numbers and updates that make up about `num_steps` steps."""
     found = presets.preset("Pendulum-v1", name)
     method, hyper = found.method, found.hyper
-    task = dataclasses.replace(method.task, env=environments.environment(env))
+    task = dataclasses.replace(method.task, env=purepg.environment(env))
     if env == "CartPoleSwingUp" and name == "pathwise-short":
         task = dataclasses.replace(task, collect=purepg.Segments(32, 64))
         hyper = dataclasses.replace(hyper, learning_rate=5e-3)
@@ -65,17 +65,14 @@ def recipe(env: str, name: str, num_steps: int) -> presets.Preset:
 
 def upright(result: purepg.Result, num_games: int = 32) -> np.ndarray:
     """Mean cosine of the pole over the last 100 steps of greedy games, [seeds]."""
-    method, spec = result.method, result.method.task.env
-    env, env_params = environments.resolve(spec), environments.parameters(spec, None)
 
     def one(params, key):
-        act = method.act(params, deterministic=True)
-        rows = rollout.play_games(
-            env, env_params, act, key, num_games=num_games, max_steps=method.task.max_steps
+        rows = evaluation.play(
+            result.method, purepg.Hyperparams(), params, key, num_games, deterministic=True
         )
         return rows.observation[-100:, :, 2].mean()
 
-    params = method.params(result.state.learner)
+    params = result.method.params(result.state.learner)
     return np.asarray(
         jax.jit(lambda p, k: jax.lax.map(lambda x: one(*x), (p, k)))(params, seeds.keys(result.seeds))
     )

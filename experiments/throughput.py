@@ -38,7 +38,7 @@ from rich.console import Console
 from rich.table import Table
 
 import purepg
-from purepg import estimators, hyperparams, rollout, seeds
+from purepg import collection, estimators, hyperparams, seeds
 from purepg.estimators.score_function import Learned
 
 MAX_STEPS, DISCOUNT = 128, 0.99
@@ -132,9 +132,7 @@ class Ours:
 
     def play(self, hyper, params, key):
         act = self.method.act(params, deterministic=False)
-        return rollout.play_games(
-            cartpole()[0], hyper.env, act, key, num_games=self.num_games, max_steps=MAX_STEPS
-        )
+        return collection.collect(self.method.task, hyper, act, (), key)[1]
 
     def gradient(self, hyper, params, rows):
         task, estimator = self.method.task, self.method.estimator

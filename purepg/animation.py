@@ -1,5 +1,6 @@
 """An animation of one game: what was seen above, what was done and paid below, up to the step that is shown."""
 
+import functools
 import os
 import pathlib
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import numpy as np
 
-from purepg import drawing, environments, files, hyperparams, rollout
+from purepg import drawing, evaluation, files
 from purepg.errors import InvalidInput
 from purepg.results import Result
 
@@ -41,26 +42,14 @@ def record(result: Result, seed: int, *, deterministic: bool = True, stream: int
     Raises:
       InvalidInput: the run has no such seed, or has it several times.
     """
-    task, params = result.method.task, result.params(seed)
-    hyper = hyperparams.over_seeds(result.hyper, environments.parameters(task.env, None), len(result.seeds))
-    i = result.seeds.tolist().index(seed)
-
-    @jax.jit
-    def play(params, env_params, key):
-        choose = result.method.act(params, deterministic=deterministic, env_params=env_params)
-
-        def act(key, observation):
-            choice = choose(key, observation)
-            return choice._replace(action=choice.played)
-
-        env = environments.resolve(task.env)
-        return rollout.play_games(env, env_params, act, key, num_games=1, max_steps=task.max_steps)
-
+    play = jax.jit(
+        functools.partial(evaluation.play, result.method, num_games=1, deterministic=deterministic)
+    )
     key = jax.random.fold_in(jax.random.key(seed), stream)
-    rows = jax.device_get(play(params, jax.tree.map(lambda x: x[i], hyper.env), key))
+    rows = jax.device_get(play(result.hyper_of(seed), result.params(seed), key))
     live = rows.live[:, 0]
     shown = (x[live, 0] for x in (rows.observation, rows.action, rows.reward))
-    return Game(f"{task.env.name}, seed {seed}", *shown)
+    return Game(f"{result.method.task.env.name}, seed {seed}", *shown)
 
 
 def check_target(path: str | os.PathLike) -> pathlib.Path:

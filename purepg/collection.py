@@ -1,4 +1,8 @@
-"""Collection: the rows that an update learns from, in the way that the task asks for."""
+"""Collection: games in the way that the task asks for. Whatever plays in purepg's environments plays through here.
+
+An update's rows come from `collect`, those of a learner that changes with every step from `collect_and_learn`; the rest
+says what is read off rows.
+"""
 
 from typing import Any
 
@@ -6,22 +10,21 @@ import jax
 import jax.numpy as jnp
 
 from purepg import environments, normalization, rollout
+from purepg.environments import Environment
 from purepg.hyperparams import Hyperparams
 from purepg.networks import Params
 from purepg.policies import BoundPolicy
 from purepg.shapes import check_shapes
-from purepg.task import Games, Task
-from purepg.trajectory import Act, Choice, Rows, Value
+from purepg.task import Games, Segments, Task
+from purepg.trajectory import Act, Choice, Learner, Rows, Running, Value
 
 
 def start(task: Task, hyper: Hyperparams, act: Act, key: jax.Array) -> Any:
     """What is carried from update to update: the running games of segments, nothing for whole games."""
     if isinstance(task.collect, Games):
         return ()
-    env, params = environments.resolve(task.env), environments.parameters(task.env, hyper.env)
-    return rollout.staggered_games(
-        env, params, act, key, num_games=task.collect.num_games, max_steps=task.max_steps
-    )
+    options = {"num_games": task.collect.num_games, "max_steps": task.max_steps}
+    return rollout.staggered_games(*_environment(task, hyper), act, key, **options)
 
 
 def by_policy(policy: BoundPolicy, params: Params, *, deterministic: bool, env_params: Any = None) -> Act:
@@ -41,20 +44,34 @@ def collect(
     act: Act,
     running: Any,
     key: jax.Array,
-    value: Value | None,
+    value: Value | None = None,
     *,
+    keep_next: bool = False,
     differentiable: bool = False,
 ) -> tuple[Any, Rows]:
-    """Plays one update's rows `[T, N]` by `act`: what is carried on, and the rows; `value` is for `cut_value`.
+    """Plays one update's rows `[T, N]` by `act`: what is carried on, and the rows.
 
-    Gradients flow through transitions where `differentiable` asks for it.
+    Args:
+      running: what `start` or the update before gave; `()` where the task asks for whole games.
+      value: V, for `cut_value`.
+      keep_next: whether rows hold `next_observation` as well.
+      differentiable: whether gradients flow through transitions.
     """
-    env = environments.differentiable(task.env) if differentiable else environments.resolve(task.env)
-    params = environments.parameters(task.env, hyper.env)
-    options = {"max_steps": task.max_steps, "value": value}
+    env, params = _environment(task, hyper, differentiable=differentiable)
+    options: Any = {"max_steps": task.max_steps, "value": value, "keep_next": keep_next}
     if isinstance(task.collect, Games):
         return (), rollout.play_games(env, params, act, key, num_games=task.collect.num_games, **options)
     return rollout.play_segment(env, params, act, key, running, num_steps=task.collect.num_steps, **options)
+
+
+def collect_and_learn(
+    task: Task, hyper: Hyperparams, learner: Learner, running: Running, key: jax.Array
+) -> tuple[Running, Any, Any]:
+    """Plays one segment by a learner: the games that go on, its state then, what it keeps of the rows `[T, ...]`."""
+    # Whoever learns from each step refuses whole games in words of its own.
+    assert isinstance(task.collect, Segments)
+    options = {"num_steps": task.collect.num_steps, "max_steps": task.max_steps}
+    return rollout.play_and_learn(*_environment(task, hyper), learner, key, running, **options)
 
 
 def check_rows(rows: Rows) -> None:
@@ -83,8 +100,19 @@ def ends(rows: Rows, time_limit: str) -> tuple[jax.Array, jax.Array]:
     return rows.terminated, rows.truncated
 
 
+def episode_returns(rows: Rows) -> jax.Array:
+    """The undiscounted return of each of whole games, `[N]`."""
+    return rows.score[-1]
+
+
 def next_values(rows: Rows) -> jax.Array:
     """V of the true next observation, `[T, N]`, of rows that carry values; not to be read where terminated."""
     later = jnp.concatenate([rows.value[1:], rows.cut_value[-1:]])
     # A dead row's value may be anything, and a recursion would meet it as 0 · NaN.
     return jnp.where(rows.live, jnp.where(rows.truncated, rows.cut_value, later), 0.0)
+
+
+def _environment(task: Task, hyper: Hyperparams, *, differentiable: bool = False) -> tuple[Environment, Any]:
+    """The task's environment, and its parameters in use."""
+    resolve = environments.differentiable if differentiable else environments.resolve
+    return resolve(task.env), environments.parameters(task.env, hyper.env)

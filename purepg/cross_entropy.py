@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
 
-from purepg import collection, environments, metrics, returns, rollout
+from purepg import collection, metrics, returns
 from purepg.dtypes import in_types_of
 from purepg.elites import elites, fit_table, nothing_to_choose, refit
 from purepg.errors import InvalidInput
@@ -145,7 +145,8 @@ class CrossEntropy(Method):
         candidates = mean[None, :] + std[None, :] * noise  # [C, D]
         params = jax.vmap(unravel)(jnp.repeat(candidates, over.games, axis=0))  # [N, ...]
 
-        rows = self._play(hyper, _each_by_its_own(self.act, params, hyper.env), play_key)
+        act = _each_by_its_own(self.act, params, hyper.env)
+        rows = collection.collect(self.task, hyper, act, (), play_key)[1]
         score = self._score(hyper, rows).reshape((num_candidates, over.games)).mean(axis=1)  # [C]
         weight, threshold = elites(score, self.elite_fraction, least=2)
         options = {"smoothing": self.smoothing, "noise_floor": self.noise_floor}
@@ -161,7 +162,8 @@ class CrossEntropy(Method):
         self, over: OverSessions, hyper: Hyperparams, state: CrossEntropyState, key: jax.Array
     ) -> tuple[CrossEntropyState, Metrics]:
         play_key, fit_key = jax.random.split(key)
-        rows = self._play(hyper, self.act(state.params, deterministic=False, env_params=hyper.env), play_key)
+        act = self.act(state.params, deterministic=False, env_params=hyper.env)
+        rows = collection.collect(self.task, hyper, act, (), play_key)[1]
         score = self._score(hyper, rows)  # [N]
         weight, threshold = elites(score, self.elite_fraction)
         numbers = metrics.of_games(rows) | {"elite_threshold": metrics.once(threshold)}
@@ -205,17 +207,6 @@ class CrossEntropy(Method):
             ), None
 
         return jax.lax.scan(step, state, jax.random.split(key, over.steps))[0]
-
-    def _play(self, hyper: Hyperparams, act: Act, key: jax.Array) -> Rows:
-        env = self.task.env
-        return rollout.play_games(
-            environments.resolve(env),
-            environments.parameters(env, hyper.env),
-            act,
-            key,
-            num_games=self.task.collect.num_games,
-            max_steps=self.task.max_steps,
-        )
 
     def _score(self, hyper: Hyperparams, rows: Rows) -> jax.Array:
         """The discounted return of each game, `[N]`."""

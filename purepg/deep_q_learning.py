@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from purepg import collection, environments, metrics, returns, rollout
+from purepg import collection, environments, metrics, returns
 from purepg.action_values import ActionValues, Exploration, action_value_network, epsilon_greedy, greedy
 from purepg.dtypes import in_types_of, usual_promotions
 from purepg.errors import InvalidInput
@@ -192,17 +192,7 @@ class DQN(Method):
         self, hyper: Hyperparams, act: Act, running: Running, key: jax.Array
     ) -> tuple[Running, tuple[Rows, Transitions]]:
         """T steps of every game: rows and transitions `[T, N]`."""
-        env = self.task.env
-        running, rows = rollout.play_segment(
-            environments.resolve(env),
-            environments.parameters(env, hyper.env),
-            act,
-            key,
-            running,
-            num_steps=self.task.collect.num_steps,  # pyright: ignore
-            max_steps=self.task.max_steps,
-            keep_next=True,
-        )
+        running, rows = collection.collect(self.task, hyper, act, running, key, keep_next=True)
         transitions = Transitions(
             rows.observation, rows.action, rows.reward, rows.terminated, rows.next_observation
         )

@@ -1,13 +1,16 @@
 """Evaluation: fresh games of a trained policy, apart from training."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from purepg import environments, rollout
+from purepg import collection
 from purepg.hyperparams import Hyperparams
+from purepg.task import Games
 from purepg.training import Method, fitted
+from purepg.trajectory import Choice, Rows
 
 
 class Evaluation(NamedTuple):
@@ -26,11 +29,20 @@ def evaluate(
     deterministic: bool = True,
 ) -> Evaluation:
     """Plays `num_games` fresh games with the parameters of one seed, by the policy's mode or sampled from it. Pure."""
+    rows = play(method, hyper, params, key, num_games, deterministic=deterministic)
+    return Evaluation(collection.episode_returns(rows), rows.live.sum(axis=0, dtype=jnp.int32))
+
+
+def play(
+    method: Method, hyper: Hyperparams, params: Any, key: jax.Array, num_games: int, *, deterministic: bool
+) -> Rows:
+    """The games of `evaluate` row by row, `[T, num_games]`, with the actions as the environment took them. Pure."""
     method, hyper = fitted(method, hyper)
-    spec, max_steps = method.task.env, method.task.max_steps
-    env_params = environments.parameters(spec, hyper.env)
-    act = method.act(params, deterministic=deterministic, env_params=env_params)
-    rows = rollout.play_games(
-        environments.resolve(spec), env_params, act, key, num_games=num_games, max_steps=max_steps
-    )
-    return Evaluation(rollout.episode_returns(rows), rows.live.sum(axis=0, dtype=jnp.int32))
+    task = dataclasses.replace(method.task, collect=Games(num_games, method.task.max_steps))
+    choose = method.act(params, deterministic=deterministic, env_params=hyper.env)
+
+    def act(key: jax.Array, observation: jax.Array) -> Choice:
+        choice = choose(key, observation)
+        return choice._replace(action=choice.played)
+
+    return collection.collect(task, hyper, act, (), key)[1]

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from purepg import collection, environments, metrics, returns, rollout
+from purepg import collection, environments, metrics, returns
 from purepg.action_values import (
     ActionValues,
     Exploration,
@@ -41,7 +41,7 @@ from purepg.metrics import Metrics
 from purepg.networks import Table
 from purepg.task import Task
 from purepg.training import Method
-from purepg.trajectory import Act, Choice, Rows, Running
+from purepg.trajectory import Act, Choice, Learner, Rows, Running
 
 _TARGETS = ("q_learning", "sarsa", "expected_sarsa")
 
@@ -101,17 +101,15 @@ class QLearning(Method):
         self, hyper: Hyperparams, state: QLearningState, key: jax.Array
     ) -> tuple[QLearningState, Metrics]:
         epsilon = self.exploration.epsilon(state.updates)
-
-        def step(state: QLearningState, key: jax.Array):
-            return self._step(hyper, state, epsilon, key)
-
-        keys = jax.random.split(key, self.task.collect.num_steps)  # pyright: ignore
-        state, (rows, error) = jax.lax.scan(step, state, keys)
+        learner = self._learner(hyper, state, epsilon)
+        running, (table, following), (rows, error) = collection.collect_and_learn(
+            self.task, hyper, learner, state.running, key
+        )
         numbers = metrics.of_games(rows) | {
             "td_error": metrics.over(jnp.abs(error), rows.live),
             "epsilon": metrics.once(epsilon),
         }
-        return state._replace(updates=state.updates + 1), numbers
+        return QLearningState(table, state.updates + 1, running, following), numbers
 
     def params(self, state: QLearningState) -> ActionValues:
         """What `act` needs of the state."""
@@ -128,45 +126,29 @@ class QLearning(Method):
 
         return choose
 
-    def _step(
-        self, hyper: Hyperparams, state: QLearningState, epsilon: jax.Array, key: jax.Array
-    ) -> tuple[QLearningState, tuple[Rows, jax.Array]]:
-        """One step of every game and the table's update: the state, its rows `[N]` and y − Q `[N]`."""
-        play_key, next_key = jax.random.split(key)
+    def _learner(self, hyper: Hyperparams, state: QLearningState, epsilon: jax.Array) -> Learner:
+        """Of the table and SARSA's next actions; it keeps of each row what is reported, and y − Q `[N]`."""
         sarsa = self.target == "sarsa"
-        explore = self.act(ActionValues({"table": state.table}, epsilon), deterministic=False)
 
-        def next_action(observation: jax.Array) -> jax.Array:  # [N] → [N]
-            return explore(next_key, observation).action
+        def act(learned: tuple[jax.Array, Any], key: jax.Array, observation: jax.Array) -> Choice:
+            table, following = learned
+            action = following if sarsa else epsilon_greedy(key, table[observation], epsilon)
+            return Choice(action, action)
 
-        def value(observation: jax.Array) -> jax.Array:  # [N] → [N]
-            q = state.table[observation]
-            return next_value(q, epsilon, next_action(observation) if sarsa else None, self.target)
+        def learn(learned: tuple[jax.Array, Any], key: jax.Array, rows: Rows, observation: jax.Array):
+            table, following = learned
+            q = table[rows.next_observation]
+            chosen = epsilon_greedy(key, q, epsilon) if sarsa else None
+            value = next_value(q, epsilon, chosen, self.target)
+            reward = hyper.reward_scale * rows.reward
+            target = returns.td_target(reward, rows.terminated, value, discount=hyper.discount)
+            if sarsa:  # the same actions, and those of fresh games
+                following = epsilon_greedy(key, table[observation], epsilon)
+            table, error = move(table, rows.observation, rows.action, target, hyper.learning_rate)
+            kept = rows._replace(observation=(), action=(), next_observation=None)  # pyright: ignore
+            return (table, following), (kept, error)
 
-        def play_following(key, observation):
-            return Choice(state.following, state.following)
-
-        env = environments.resolve(self.task.env)
-        running, rows = rollout.play_segment(
-            env,
-            environments.parameters(self.task.env, hyper.env),
-            play_following if sarsa else explore,
-            play_key,
-            state.running,
-            num_steps=1,
-            max_steps=self.task.max_steps,
-            value=value,
-        )
-        rows: Rows = jax.tree.map(lambda x: x[0], rows)  # [N]
-        # A segment of one row is cut everywhere: there is a value of every true next observation.
-        target = returns.td_target(
-            hyper.reward_scale * rows.reward, rows.terminated, rows.cut_value, discount=hyper.discount
-        )
-        table, error = move(state.table, rows.observation, rows.action, target, hyper.learning_rate)
-        following = next_action(running.observation) if sarsa else ()
-        # What an update reports needs neither observations nor values: they are not kept.
-        rows = rows._replace(observation=(), action=(), cut_value=None)  # pyright: ignore
-        return state._replace(table=table, running=running, following=following), (rows, error)
+        return Learner((state.table, state.following), act, learn)
 
 
 def move(

@@ -1,12 +1,13 @@
 """Rollouts: one scan over time, N games side by side.
 
-Row t of game n holds the observation, the action taken on it, and what came of it. There are two ways to play:
+Row t of game n holds the observation, the action taken on it, and what came of it. There are three ways to play:
 
     whole games   `play_games`: fresh games, each to its end or the limit. Rows after a game's end are masked by `live`
                   and repeat its last observation, so that nothing in them can be NaN. Once all games are over, the
                   remaining rows cost nothing (where the scan is not under `vmap`).
     segments      `play_segment`: T steps of games that go on from segment to segment. A game that ends is followed at
                   once by a fresh one with a state of its own; every row is live.
+    learning      `play_and_learn`: a segment by a learner, which changes with every step of all games.
 
 Where an episode is cut, by the limit or by the last row of a segment, the value of the true next observation is needed,
 the one before any reset. It is taken during the rollout, only in steps where a game is cut, so that no second copy of
@@ -25,7 +26,7 @@ import jax.numpy as jnp
 from purepg import environments
 from purepg.dtypes import in_types_of
 from purepg.environments import Environment
-from purepg.trajectory import Act, Rows, Running, Value
+from purepg.trajectory import Act, Learner, Rows, Running, Value
 
 # Steps between two looks at whether any game still runs: each look costs about as much as a small step.
 _BLOCK = 8
@@ -43,6 +44,7 @@ def play_games(
     num_games: int,
     max_steps: int,
     value: Value | None = None,
+    keep_next: bool = False,
 ) -> Rows:
     """Plays `num_games` fresh games of at most `max_steps` steps; a game that still runs then is truncated.
 
@@ -52,12 +54,13 @@ def play_games(
       act: what chooses the actions of all games at once.
       key: every game and every step draws its own noise from it.
       value: V, for `cut_value`.
+      keep_next: whether rows hold `next_observation` as well.
 
     Returns:
       Rows `[max_steps, num_games]`.
     """
     start_key, play_key = jax.random.split(key)
-    step = _stepper(env, params, act, max_steps, value)
+    step = _stepper(env, params, act, max_steps, value, keep_next)
     start = _ready(step, fresh_games(env, params, start_key, num_games))
 
     def live_step(
@@ -73,6 +76,7 @@ def play_games(
             time=jnp.full_like(rows.time, time),
             score=jnp.where(live, rows.score, running.score),
             cut_value=None if value is None else jnp.where(live, rows.cut_value, 0.0),
+            next_observation=_where(live, rows.next_observation, rows.observation) if keep_next else None,
         )
         goes_on = live & ~rows.terminated & ~rows.truncated
         after = _where(goes_on, after, running)._replace(score=rows.score)
@@ -128,6 +132,40 @@ def play_segment(
     return running, rows
 
 
+def play_and_learn(
+    env: Environment,
+    params: Any,
+    learner: Learner,
+    key: jax.Array,
+    running: Running,
+    *,
+    num_steps: int,
+    max_steps: int,
+) -> tuple[Running, Any, Any]:
+    """Plays `num_steps` steps of running games as `play_segment` does; the learner learns from each before the next.
+
+    Args:
+      learner: its state in the types that its `learn` gives.
+      running: from `staggered_games` or the segment before.
+      max_steps: a game that has run so long is truncated.
+
+    Returns:
+      The games after the segment, the learner's state then, and what it keeps of the rows, `[num_steps, ...]`.
+    """
+
+    def one_step(carried: tuple[Running, Any], keys: tuple[jax.Array, jax.Array]):
+        (running, state), (play_key, learn_key) = carried, keys
+        act = functools.partial(learner.act, state)
+        step = _with_resets(_stepper(env, params, act, max_steps, None, keep_next=True), env, params)
+        running, rows = step(running, play_key)
+        state, kept = learner.learn(state, learn_key, rows, running.observation)
+        return (running, state), kept
+
+    keys = tuple(jax.random.split(key, (2, num_steps)))
+    (running, state), kept = jax.lax.scan(one_step, (running, learner.state), keys)
+    return running, state, kept
+
+
 def staggered_games(
     env: Environment, params: Any, act: Act, key: jax.Array, *, num_games: int, max_steps: int
 ) -> Running:
@@ -157,11 +195,6 @@ def fresh_games(env: Environment, params: Any, key: jax.Array, num_games: int) -
     # Python numbers in a fresh state become arrays here; they get the type that a step returns where they are used.
     state = jax.tree.map(jnp.asarray, state)
     return Running(observation, state, jnp.zeros(num_games, jnp.int32), jnp.zeros(num_games, jnp.float32))
-
-
-def episode_returns(rows: Rows) -> jax.Array:
-    """The undiscounted return of each of whole games, [N]."""
-    return rows.score[-1]
 
 
 Step = Callable[[Running, jax.Array], tuple[Running, Rows]]

@@ -1,4 +1,7 @@
-"""What is remembered of games: the steps that were made, the games that go on, and what chooses their actions."""
+"""What is remembered of games: the steps that were made, the games that go on, and what chooses their actions.
+
+Two kinds play: `act`, the same from one step to the next, and a learner, which changes with every step.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -43,3 +46,15 @@ class Running(NamedTuple):
     state: Any  # the environment's, [N, ...]
     time: jax.Array  # [N] int32, steps since the game's start
     score: jax.Array  # [N] undiscounted return so far
+
+
+class Learner(NamedTuple):
+    """Plays, and learns from every step before it plays the next.
+
+    `learn` takes the state, a key, the step's row `[N]` with its true next observation, and the observations `[N]` that
+    are acted on next, a fresh game's where one has ended. It gives the new state, and what is kept of the row.
+    """
+
+    state: Any  # what it has learned before the first step
+    act: Callable[[Any, jax.Array, jax.Array], Choice]  # state, key, observations [N, *shape] → Choice
+    learn: Callable[[Any, jax.Array, Rows, jax.Array], tuple[Any, Any]]

@@ -97,8 +97,7 @@ def player(method, hyper):
     env, params = environments.resolve(task.env), environments.parameters(task.env, hyper.env)
 
     @quick_jit
-    def play(table, running, following, epsilon, key):
-        play_key, next_key = jax.random.split(key)
+    def play(table, running, following, epsilon, play_key, next_key):
         act = method.act(ActionValues({"table": table}, epsilon), deterministic=False)
         sarsa = method.target == "sarsa"
         stepper = rollout._stepper(
@@ -114,7 +113,7 @@ def player(method, hyper):
             return after, rows._replace(value=after.observation)
 
         step = rollout._with_resets(keep_next, env, params)
-        running, rows = step(running, jax.random.split(play_key, 1)[0])
+        running, rows = step(running, play_key)
         chosen = act(next_key, rows.value).action
         return running, act(next_key, running.observation).action, rows, chosen
 
@@ -125,9 +124,9 @@ def reference(method, hyper, play, state, key):
     """One update as a loop over steps and games, from the very same play: the table `[O, A]`."""
     epsilon = method.exploration.epsilon(state.updates)
     table, running, following = np.array(state.table, np.float64), state.running, state.following
-    for step_key in jax.random.split(key, method.task.collect.num_steps):
+    for keys in zip(*jax.random.split(key, (2, method.task.collect.num_steps)), strict=True):
         running, following, rows, chosen = play(
-            jnp.asarray(table, jnp.float32), running, following, epsilon, step_key
+            jnp.asarray(table, jnp.float32), running, following, epsilon, *keys
         )
         before, moves = table.copy(), {}
         for n in range(len(chosen)):

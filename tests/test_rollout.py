@@ -11,7 +11,8 @@ from gymnax.environments.bsuite import deep_sea
 from gymnax.environments.classic_control import cartpole
 from gymnax.environments.misc import bernoulli_bandit
 
-from purepg.rollout import episode_returns, play_games
+from purepg.collection import episode_returns
+from purepg.rollout import play_games
 from purepg.trajectory import Choice, Rows
 
 CARTPOLE = cartpole.CartPole()
@@ -317,6 +318,17 @@ def test_a_state_that_turns_nan_after_the_end_poisons_no_row(length, probe_rows)
     rows = probe_rows(length)
     np.testing.assert_array_equal(rows.live.sum(axis=0), length)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(rows))
+
+
+def test_true_next_observations_are_kept_where_asked_for():
+    """Those of live rows, the state that turned NaN among them; after the end nothing is NaN."""
+    options = {"num_games": PROBES, "max_steps": PROBE_STEPS, "keep_next": True}
+    params = Clock.Params(length=5)
+    rows = quick_jit(lambda key: play_games(Probe(), params, random_number, key, **options))(KEY)
+    goes_on = rows.live[1:]
+    np.testing.assert_array_equal(rows.next_observation[:-1][goes_on], rows.observation[1:][goes_on])
+    assert np.isnan(rows.next_observation[rows.terminated]).all()
+    assert np.isfinite(rows.next_observation[~rows.live]).all()
 
 
 @pytest.mark.parametrize("field", ["observation", "action", "reward"])

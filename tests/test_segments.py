@@ -12,8 +12,8 @@ from gymnax.environments import environment, spaces
 
 import purepg
 from purepg import estimators
-from purepg.rollout import fresh_games, play_games, play_segment, staggered_games
-from purepg.trajectory import Choice, Rows
+from purepg.rollout import fresh_games, play_and_learn, play_games, play_segment, staggered_games
+from purepg.trajectory import Choice, Learner, Rows
 
 KEY = jax.random.key(0)
 
@@ -163,6 +163,29 @@ def test_every_row_of_a_segment_counts(two_segments):
     rows = two_segments[-1]
     assert rows.live.all()
     assert not (rows.terminated & rows.truncated).any()
+
+
+def test_a_learner_plays_the_segment_and_sees_what_comes_next(two_segments):
+    """One that learns nothing but the number of steps: the same games, and the observations that are acted on next."""
+    start, middle, _, rows = two_segments
+
+    def learn(steps, key, row, observation):
+        del key
+        return steps + 1, (steps, row, observation)
+
+    @quick_jit
+    def play(key):
+        key, running = jax.random.split(key, 3)[1], jax.tree.map(jnp.asarray, start)
+        learner = Learner(jnp.int32(0), lambda steps, *seen: act(*seen), learn)
+        return play_and_learn(ENV, ENV.default_params, learner, key, running, num_steps=STEPS, max_steps=50)
+
+    after, steps, (counted, row, following) = jax.tree.map(np.asarray, play(KEY))
+    assert steps == STEPS
+    np.testing.assert_array_equal(counted, np.arange(STEPS))
+    jax.tree.map(np.testing.assert_array_equal, after, middle)
+    first = jax.tree.map(lambda x: x[:STEPS], rows)
+    jax.tree.map(np.testing.assert_array_equal, row, first._replace(cut_value=None))
+    np.testing.assert_array_equal(following, rows.observation[1 : STEPS + 1])
 
 
 def test_every_game_has_a_fresh_state_of_its_own():

@@ -180,6 +180,13 @@ def test_the_exact_modules_stand_on_their_own(name):
     assert ours(MODULES[name]) <= {"errors", *EXACT}
 
 
+def test_only_collection_asks_a_rollout_to_play():
+    scripts = (PACKAGE.parent / "experiments").rglob("*.py")
+    assert [path for path in (*MODULES.values(), *scripts) if "rollout" in ours(path)] == [
+        MODULES["collection"]
+    ]
+
+
 def test_the_check_sees_an_import_that_points_back(tmp_path):
     program = "def f():\n    from purepg import runner, Games\n    import purepg.cli\n"
     (tmp_path / "probe.py").write_text(program)
