@@ -8,9 +8,9 @@ import pytest
 from problems import two_states
 
 import purepg
-from purepg import estimators, seeds
+from purepg import backend, estimators, seeds
 from purepg.errors import InvalidInput
-from purepg.seeds import Placed
+from purepg.seeds import Place
 
 METHOD = purepg.PolicyGradient(two_states(num_games=8), estimators.make("reinforce-loo"))
 
@@ -21,15 +21,13 @@ def trained(key):
 
 
 def over(numbers, placement="auto"):
-    placed = Placed(trained, len(numbers), placement)
-    keys = placed.pad(seeds.keys(np.asarray(numbers)))
-    return np.asarray(placed.unpad(placed.compile(keys)(keys)))
+    return np.asarray(seeds.map(trained, seeds.keys(np.asarray(numbers)), placement=placement))
 
 
 def test_a_seed_depends_on_its_number_alone():
     """To the bit when one after another, whatever runs beside it and however many seeds there are."""
     assert len(jax.local_devices()) == 2
-    alone = {seed: over([seed], "one-after-another")[0] for seed in (0, 5)}
+    alone = {seed: over([seed], "sequential")[0] for seed in (0, 5)}
     together = over([5, 1, 0])  # three seeds on two devices: padded
     np.testing.assert_array_equal(together[0], alone[5])
     np.testing.assert_array_equal(together[2], alone[0])
@@ -37,21 +35,21 @@ def test_a_seed_depends_on_its_number_alone():
 
 
 def test_placements_agree_up_to_rounding():
-    np.testing.assert_allclose(over(range(5), "side-by-side"), over(range(5)), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(over(range(5), "vmap"), over(range(5)), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("games", [8, 3])
 @pytest.mark.parametrize("name", ["reinforce-loo", "reinforce-value", "gae"])
 def test_a_seed_alone_has_every_device_and_the_numbers_of_one(name, games, monkeypatch):
     """Rows that do not divide by chunk and devices too; entropy and value error come back row by row."""
-    monkeypatch.setattr(seeds.row_chunks, "_default", lambda: 16)
+    monkeypatch.setattr(backend, "_ROWS_ON_CPU", 16)
     collect = purepg.Segments(games, 7, 12) if name == "gae" else purepg.Games(games, 9)
     task = purepg.Task("CartPole-v1", purepg.Softmax(purepg.MLP((8,))), collect)
     method = purepg.PolicyGradient(task, estimators.make(name))
-    runs = [purepg.run(method, seeds=1, num_updates=3, placement=p) for p in ("auto", "one-after-another")]
-    spread, alone = (jax.tree.leaves(run.params(0)) for run in runs)
+    runs = [purepg.run(method, seeds=1, num_updates=3, placement=p) for p in ("auto", "sequential")]
+    shared, alone = (jax.tree.leaves(run.params(0)) for run in runs)
     assert {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(runs[0].state.learner.params)} == {2}
-    for x, y in zip(spread, alone, strict=True):
+    for x, y in zip(shared, alone, strict=True):
         np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6)
     for metric in runs[0].dataset:
         np.testing.assert_allclose(runs[0].dataset[metric], runs[1].dataset[metric], rtol=1e-4, atol=1e-6)
@@ -59,15 +57,18 @@ def test_a_seed_alone_has_every_device_and_the_numbers_of_one(name, games, monke
 
 @pytest.mark.parametrize("num_seeds", [1, 2, 3, 8])
 def test_padding_is_taken_off_again(num_seeds):
-    placed = Placed(lambda x: x + 1, num_seeds)
-    x = placed.pad(jnp.arange(num_seeds))
-    assert x.shape[0] == placed.padded
-    np.testing.assert_array_equal(placed.unpad(placed.compile(x)(x)), np.arange(num_seeds) + 1)
+    place = Place(num_seeds)
+    x = place.pad(jnp.arange(num_seeds))
+    assert x.shape[0] == place.padded
+    np.testing.assert_array_equal(place.unpad(place.compile(lambda x: x + 1, x)(x)), np.arange(num_seeds) + 1)
 
 
 def test_unknown_placement_and_late_set_up_are_refused():
-    with pytest.raises(InvalidInput, match="one-after-another, side-by-side, spread"):
-        Placed(trained, 2, "sideways")
+    with pytest.raises(InvalidInput, match="sequential, vmap, shared, did you mean 'sequential'"):
+        Place(2, "sequentially")
+    for older, name in seeds.RENAMED.items():
+        with pytest.raises(InvalidInput, match=f"'{older}' is called '{name}' now"):
+            Place(2, older)
     seeds.use_all_cores(2)  # as it is already
     with pytest.raises(InvalidInput, match="before the first array"):
         seeds.use_all_cores(3)
@@ -77,13 +78,12 @@ HANG_TEST = """
 import purepg
 purepg.seeds.use_all_cores(2)
 import jax
-from purepg.seeds import Placed, keys
+from purepg.seeds import keys, map
 task = purepg.Task("CartPole-v1", purepg.Softmax(purepg.MLP(initializer="orthogonal")), purepg.Games(2, 3))
 method = purepg.PolicyGradient(task, purepg.estimators.make("reinforce"))
-for placement in ("one-after-another", "side-by-side"):
-    placed = Placed(lambda key: purepg.init(method, purepg.Hyperparams(), key), 8, placement)
-    k = placed.pad(keys(range(8)))
-    jax.block_until_ready(placed.compile(k)(k))
+for placement in ("sequential", "vmap"):
+    one_seed = lambda key: purepg.init(method, purepg.Hyperparams(), key)
+    jax.block_until_ready(map(one_seed, keys(range(8)), placement=placement))
 print("done")
 """
 

@@ -123,7 +123,7 @@ class Pathwise:
         if self._has_critic:
             target = jnp.where(rows.live, self._target(hyper, rows), 0.0)
             critic = self.critic.update(task, hyper, params, critic, rows, target, scale)
-        bonus = _entropy_gradient(self.bind(task), hyper, params, rows, scale)
+        bonus = _entropy_gradient(task, self.bind(task), hyper, params, rows, scale)
         return Estimate(
             gradient,
             jax.tree.map(jnp.add, gradient, bonus),
@@ -161,7 +161,7 @@ class Pathwise:
 
 
 def _entropy_gradient(
-    policy: BoundPolicy, hyper: Hyperparams, params: Params, rows: Rows, scale: jax.Array
+    task: Task, policy: BoundPolicy, hyper: Hyperparams, params: Params, rows: Rows, scale: jax.Array
 ) -> Params:
     """∇ Σ_rows entropy_coefficient · scale · H(π(·|s)) at the observed states; free where the coefficient is 0."""
 
@@ -169,9 +169,8 @@ def _entropy_gradient(
         return jnp.vdot(weight, policy.distribution(params, observation).entropy()), ()
 
     def gradient(params):
-        return row_chunks.gradient(
-            bonus, params, rows.live, (rows.observation, hyper.entropy_coefficient * scale)
-        )[0]
+        data = rows.observation, hyper.entropy_coefficient * scale
+        return row_chunks.gradient(bonus, params, rows.live, data, task.backend)[0]
 
     nothing = functools.partial(jax.tree.map, jnp.zeros_like)
     return jax.lax.cond(jnp.asarray(hyper.entropy_coefficient) > 0, gradient, nothing, params)

@@ -26,6 +26,7 @@ Reference: Williams (1992); Sutton, McAllester, Singh and Mansour, Policy Gradie
 with Function Approximation (2000); Schulman et al. (2016) for GAE; Pardo et al. (2018) for time limits.
 """
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -154,10 +155,13 @@ class ScoreFunction:
         scale = collection.row_scale(task, rows)
         weight = scale * step_weight * advantage
 
+        rows_per_chunk = self.rows_per_chunk or task.backend.rows_per_chunk
+        backend = dataclasses.replace(task.backend, rows_per_chunk=rows_per_chunk)
+
         def gradient(entropy_weight, value_weight):
             data = rows.observation, rows.action, weight, entropy_weight * scale, value_weight * scale, target
             surrogate = _surrogate(self.bind(task))
-            return row_chunks.gradient(surrogate, params, rows.live, data, rows_per_chunk=self.rows_per_chunk)
+            return row_chunks.gradient(surrogate, params, rows.live, data, backend)
 
         alone, _ = gradient(0.0, 0.0)
         full, entropy = gradient(hyper.entropy_coefficient, hyper.value_coefficient)
