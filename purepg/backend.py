@@ -8,7 +8,7 @@ that is not here can be made here, with `jax.export` and `for_platform("cuda")`.
 import dataclasses
 from dataclasses import dataclass
 
-_ROWS_ON_CPU, _ROWS_ELSEWHERE = 256, 65_536
+ROWS_ON_CPU, ROWS_ELSEWHERE = 256, 65_536
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ AUTOMATIC = Backend()
 
 def for_platform(platform: str, row_axis: str | None = None) -> Backend:
     """What suits a platform as JAX names it: cpu, cuda, rocm, tpu."""
-    return Backend(_ROWS_ON_CPU if platform == "cpu" else _ROWS_ELSEWHERE, row_axis)
+    return Backend(ROWS_ON_CPU if platform == "cpu" else ROWS_ELSEWHERE, row_axis)
 
 
 def of_machine(field: dataclasses.Field) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from purepg.backend import AUTOMATIC, Backend, for_platform
+from purepg.backend import AUTOMATIC, ROWS_ELSEWHERE, ROWS_ON_CPU, Backend
 from purepg.errors import InvalidInput
 from purepg.networks import Params
 
@@ -41,19 +41,17 @@ def gradient(
     Raises:
       InvalidInput: there are no devices here that share an axis of that name.
     """
-
-    def suited_to(platform: str) -> Callable:
-        rows = backend.rows_per_chunk or for_platform(platform).rows_per_chunk
-        return functools.partial(_in_chunks, function, rows_per_chunk=rows, axis=backend.row_axis)
-
-    cpu, others = suited_to("cpu"), suited_to("gpu")
-    if backend.rows_per_chunk or live.size <= cpu.keywords["rows_per_chunk"]:
-        return others(params, live, data)
-    return jax.lax.platform_dependent(params, live, data, cpu=cpu, default=others)
+    in_chunks = functools.partial(_in_chunks, function, backend.row_axis)
+    # Few rows are one chunk on every platform.
+    rows = backend.rows_per_chunk or (ROWS_ELSEWHERE if live.size <= ROWS_ON_CPU else None)
+    if rows is not None:
+        return in_chunks(rows, params, live, data)
+    cpu, default = (functools.partial(in_chunks, rows) for rows in (ROWS_ON_CPU, ROWS_ELSEWHERE))
+    return jax.lax.platform_dependent(params, live, data, cpu=cpu, default=default)
 
 
 def _in_chunks(
-    function: Callable, params: Params, live: jax.Array, data: Any, rows_per_chunk: int, axis: str | None
+    function: Callable, axis: str | None, rows_per_chunk: int, params: Params, live: jax.Array, data: Any
 ) -> tuple[Params, Any]:
     num_devices = _num_devices(axis)
     chunk = min(rows_per_chunk, -(-live.size // num_devices))

@@ -90,7 +90,7 @@ def _no_seeds(seeds: Any) -> InvalidInput:
     )
 
 
-def keys(seeds: np.ndarray) -> jax.Array:
+def keys(seeds: Sequence[int] | np.ndarray) -> jax.Array:
     """One typed key a seed, `[S]`: seed number i always has the key of i."""
     key = functools.partial(jax.random.key, impl="threefry2x32")  # others depend on how many run beside
     return jax.vmap(key)(jnp.asarray(seeds, jnp.uint32))
@@ -99,19 +99,20 @@ def keys(seeds: np.ndarray) -> jax.Array:
 def map(function: Callable, *arguments: Any, placement: str = "auto") -> Any:
     """`function` of one seed for all seeds: along the first axis of every array of its arguments.
 
-        def one_seed(hyper, key):
-            state, _ = purepg.train(method, hyper, purepg.init(method, hyper, key), 100)
-            return purepg.evaluate(method, hyper, method.params(state.learner), key, 100).returns.mean()
+        def one_seed(rate, key):
+            hyper = purepg.Hyperparams(learning_rate=rate)
+            state, metrics = purepg.train(method, hyper, purepg.init(method, hyper, key), 100)
+            return metrics["return"].sum[-1]
 
-        returns = purepg.seeds.map(one_seed, hyper, purepg.seeds.keys(range(64)))  # [64]
+        returns = purepg.seeds.map(one_seed, rates, purepg.seeds.keys(range(64)))  # [64], as `rates` are
 
     Args:
       function: a pure function of the arrays of one seed; what all seeds share it has as a closure.
       *arguments: arrays `[S, ...]` of NumPy or JAX, or pytrees of them.
-      placement: "sequential": one seed after another on each device; "vmap": all of a device's at once; "shared": as
-        "sequential", and with fewer seeds than devices each has several, which share the rows of its gradients where
-        the task of `function` has `backend=purepg.Backend(row_axis=purepg.seeds.ROW_AXIS)`, and do the same twice
-        elsewhere; "auto": "sequential" on CPU, "vmap" on others.
+      placement: "sequential": one seed after another on each device; "vmap": all of a device's at once; "shared":
+        sequential, and fewer seeds than devices have several each. These share the rows of gradients where the task
+        says `backend=purepg.Backend(row_axis=purepg.seeds.ROW_AXIS)`, else they all compute the same. "auto":
+        sequential on CPU, vmap elsewhere.
 
     Returns:
       What `function` returns, with the seed axis in front of every array. Each call compiles anew: `compiled` is for
@@ -141,25 +142,6 @@ def compiled(function: Callable, *arguments: Any, placement: str = "auto") -> Ca
         return place.unpad(program(*place.pad(arguments)))
 
     return mapped
-
-
-def _count_of(arguments: tuple) -> int:
-    """The length of the first axis, which all arrays share."""
-    try:
-        shapes = jax.eval_shape(lambda *arguments: arguments, *arguments)
-    except TypeError as error:
-        raise InvalidInput(f"the arguments are to be arrays with an entry a seed: {error}") from error
-    sizes: dict[Any, str] = {}
-    for path, x in jax.tree_util.tree_leaves_with_path(shapes):
-        sizes.setdefault(x.shape[0] if x.shape else "no axis", f"arguments{jax.tree_util.keystr(path)}")
-    (size, *others) = sizes or ["no array"]
-    if others or not isinstance(size, int) or not size:
-        found = ", ".join(f"{size} in {where}" for size, where in sizes.items()) or size
-        raise InvalidInput(
-            f"the first axes of the arguments are {found}: give every array an entry for each seed, and leave what all "
-            "seeds share to the function"
-        )
-    return size
 
 
 def checked(placement: Any) -> str:
@@ -197,9 +179,8 @@ class Place:
         each = len(devices) // places if is_shared else 1
         self.num_seeds = num_seeds
         self.padded = -(-num_seeds // places) * places
-        self.at_a_time = (
-            num_seeds if placement == "vmap" else places
-        )  # seeds computed together, on all devices
+        # Seeds that are computed together, on all devices.
+        self.at_a_time = num_seeds if placement == "vmap" else places
         self.backend = for_platform(platform, ROW_AXIS if each > 1 else None)
         self._vmap, self._on_cpu = placement == "vmap", platform == "cpu"
         self._mesh = jax.make_mesh(
@@ -246,6 +227,21 @@ class Place:
     def _one_by_one(self, function: Callable, *arguments: Any) -> Any:
         seeds = [function(*jax.tree.map(lambda x, i=i: x[i], arguments)) for i in range(self.padded)]
         return jax.tree.map(lambda *x: jnp.stack(x), *seeds)
+
+
+def _count_of(arguments: tuple) -> int:
+    """The length of the first axis, which all arrays share."""
+    sizes: dict[Any, str] = {}
+    for path, x in jax.tree_util.tree_leaves_with_path(arguments):
+        is_array = isinstance(x, jax.Array | np.ndarray) and x.ndim
+        sizes.setdefault(x.shape[0] if is_array else "no axis", f"arguments{jax.tree_util.keystr(path)}")
+    if len(sizes) != 1 or not isinstance(size := next(iter(sizes)), int) or not size:
+        found = ", ".join(f"{size} in {where}" for size, where in sizes.items()) or "none at all"
+        raise InvalidInput(
+            f"first axes of the arguments: {found}; give arrays with an entry for each seed, all of one length, and "
+            "leave what the seeds share to the function"
+        )
+    return size
 
 
 def _num_cores() -> int:

@@ -13,7 +13,7 @@ import xarray
 import purepg
 from purepg import defaults, folder_lock, metrics, report, runner, studies, sweeps
 from purepg.errors import InvalidInput
-from purepg.runner import run
+from purepg.runner import run, start
 
 UPDATES = 4
 HYPER = purepg.Hyperparams(0.1, discount=0.9)
@@ -47,11 +47,11 @@ def runs(monkeypatch):
     """Seeds and updates of every run that is made from here on."""
     made = []
 
-    def counted(method, hyper, seeds, num_updates, **options):
-        made.append((len(seeds), num_updates))
-        return run(method, hyper, seeds, num_updates, **options)
+    def counted(plan, *arguments):
+        made.append((len(plan.seeds), plan.num_updates))
+        return start(plan, *arguments)
 
-    monkeypatch.setattr(runner, "run", counted)
+    monkeypatch.setattr(runner, "start", counted)
     return made
 
 
