@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import subprocess
 import sys
@@ -180,6 +181,30 @@ def test_a_program_for_a_platform_that_is_not_here():
     assert in_chunks_of(540, purepg.Backend(), "cuda")
     assert in_chunks_of(256, backend.for_platform("cpu"), "cuda")
     assert in_chunks_of(256, purepg.Backend(), "cpu")
+
+
+@pytest.mark.parametrize(("env", "estimator"), [("CartPole-v1", "gae"), ("Pendulum-v1", "pathwise-short")])
+def test_the_backend_reaches_every_gradient_of_rows(env, estimator, monkeypatch):
+    """Those of the estimator and of a critic of its own: traced alone."""
+    reached = []
+
+    def gradient(function, params, live, data, backend):
+        reached.append(backend)
+        return params, jax.tree.map(
+            lambda x: jnp.zeros(live.shape), jax.eval_shape(function, params, *data)[1]
+        )
+
+    monkeypatch.setattr(row_chunks, "gradient", gradient)
+    policy = purepg.Gaussian() if env.startswith("Pendulum") else purepg.Softmax()
+    task = purepg.Task(env, policy, purepg.Segments(3, 4), backend=purepg.Backend(512))
+    given = dataclasses.replace(estimators.make(estimator), critic=purepg.OwnCritic())
+    method = purepg.PolicyGradient(task, given)
+    hyper = purepg.Hyperparams(entropy_coefficient=0.1)
+    jax.eval_shape(
+        lambda key: purepg.train(method, hyper, purepg.init(method, hyper, key), 1), jax.random.key(0)
+    )
+    assert len(reached) >= 2
+    assert set(reached) == {purepg.Backend(512)}
 
 
 def test_the_backend_is_no_part_of_what_was_trained():
