@@ -63,9 +63,7 @@ def returns(case: Case, num_runs: int) -> tuple[np.ndarray, np.ndarray]:
         state, numbers = purepg.train(method, hyper, purepg.init(method, hyper, key), NUM_GAMES)
         return numbers["return"].sum, jax.nn.softmax(state.learner.params["table"][0, :2])[1]
 
-    placed = seeds.Placed(one, num_runs)
-    arguments = placed.pad((seeds.keys(np.arange(num_runs)),))
-    played, right = placed.unpad(placed.compile(*arguments)(*arguments))
+    played, right = seeds.map(one, seeds.keys(np.arange(num_runs)))
     return np.asarray(played, np.float64), np.asarray(right, np.float64)
 
 

@@ -55,7 +55,7 @@ def run(case: Case) -> dict[str, float]:
 
     import purepg
     from purepg import environments, hyperparams, presets
-    from purepg.seeds import Placed
+    from purepg.seeds import Place
 
     purepg.seeds.use_all_cores()
     recipe = presets.preset("CartPole-v1", "reinforce-loo")
@@ -68,8 +68,10 @@ def run(case: Case) -> dict[str, float]:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
     hyper = hyperparams.over_seeds(recipe.hyper, environments.parameters(task.env, None), case.seeds)
-    placed = Placed(lambda hyper, state: purepg.train(method, hyper, state, 1), case.seeds)
-    sizes = placed.compile(*placed.pad((hyper, result.state))).memory_analysis()
+    place = Place(case.seeds)
+    arguments = place.pad((hyper, result.state))
+    program = place.compile(lambda hyper, state: purepg.train(method, hyper, state, 1), *arguments)
+    sizes = program.memory_analysis()  # pyright: ignore
     steps = float(result.dataset["steps"].sum())
     return {
         "peak": peak,

@@ -26,7 +26,6 @@ import dataclasses
 import pathlib
 from typing import Literal
 
-import jax
 import numpy as np
 import tyro
 from matplotlib.figure import Figure
@@ -72,10 +71,7 @@ def upright(result: purepg.Result, num_games: int = 32) -> np.ndarray:
         )
         return rows.observation[-100:, :, 2].mean()
 
-    params = result.method.params(result.state.learner)
-    return np.asarray(
-        jax.jit(lambda p, k: jax.lax.map(lambda x: one(*x), (p, k)))(params, seeds.keys(result.seeds))
-    )
+    return np.asarray(seeds.map(one, result.method.params(result.state.learner), seeds.keys(result.seeds)))
 
 
 def curves(result: purepg.Result, points: int = 50) -> tuple[np.ndarray, np.ndarray]:

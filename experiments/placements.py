@@ -2,7 +2,7 @@
 
     python experiments/placements.py [--presets gae pathwise] [--limit-seconds 600]
 
-Every estimator preset × one-after-another, side-by-side and spread × 1, 2, 3, 8 and 33 seeds × 1 and 2 devices: tiny
+Every estimator preset × sequential, vmap and shared × 1, 2, 3, 8 and 33 seeds × 1 and 2 devices: tiny
 runs, each trained, evaluated and checked to be finite. XLA's CPU backend waits for ever on some programs, most of all
 with two devices, so every preset has a process of its own for each number of devices; one that is not done in time is
 killed and its row says so. Exit code 1 if any is not done.
@@ -22,7 +22,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-PLACEMENTS = ("one-after-another", "side-by-side", "spread")
+PLACEMENTS = ("sequential", "vmap", "shared")
 COUNTS = (1, 2, 3, 8, 33)
 DEVICES = (1, 2)
 

@@ -35,7 +35,6 @@ from rich.table import Table
 
 import purepg
 from purepg import environments, estimators, hyperparams, seeds
-from purepg.seeds import Placed
 
 GAMES, STEPS, CHUNK, SEEDS, UPDATES = 64, 128, 256, 8, 5
 ROWS = GAMES * STEPS
@@ -125,9 +124,7 @@ def main(repeats: int = 9, out: pathlib.Path = pathlib.Path("roofline.json")) ->
     keys = seeds.keys(np.arange(SEEDS))
 
     def prepared(function: Callable, *arguments: Any) -> Callable[[], Any]:
-        placed = Placed(function, SEEDS)
-        arguments = placed.pad(arguments)
-        compiled = placed.compile(*arguments)
+        compiled = seeds.compiled(function, *arguments)
         return lambda: jax.block_until_ready(compiled(*arguments))
 
     def often(part: Callable) -> Callable:

@@ -124,10 +124,12 @@ class Ours:
     """The same by purepg; one seed."""
 
     num_games: int
+    backend: purepg.Backend = purepg.Backend()
 
     @property
     def method(self) -> purepg.PolicyGradient:
-        task = purepg.Task("CartPole-v1", collect=purepg.Games(self.num_games, MAX_STEPS))  # pyright: ignore
+        spec, collect = purepg.environment("CartPole-v1"), purepg.Games(self.num_games, MAX_STEPS)
+        task = purepg.Task(spec, collect=collect, backend=self.backend)
         return purepg.PolicyGradient(task, estimators.make("reinforce-loo"))
 
     def play(self, hyper, params, key):
@@ -192,13 +194,11 @@ def program(case: Case, side: Plain | Ours, num_updates: int) -> tuple[Callable,
     if case.part == "gradient alone":
         data = jax.jit(jax.vmap(side.play))(hyper, params, data)
     function, arguments = one_seed(case.part, side, num_updates), (hyper, params, data)
-    if isinstance(side, Ours):
-        placed = seeds.Placed(function, case.seeds)
-        arguments, compiler = placed.pad(arguments), placed.compile
-    else:
-        compiler = lambda *x: jax.jit(jax.vmap(function)).lower(*x).compile()  # noqa: E731
     started = time.perf_counter()
-    compiled = compiler(*arguments)
+    if isinstance(side, Ours):
+        compiled = seeds.compiled(function, *arguments, placement="shared")
+    else:
+        compiled = jax.jit(jax.vmap(function)).lower(*arguments).compile()
     return functools.partial(compiled, *arguments), time.perf_counter() - started
 
 
@@ -206,14 +206,15 @@ def measure(case: Case, turns: int, rows_per_turn: int) -> list[dict[str, Any]]:
     """Purepg and the plain loop in turns: a record each."""
     rows_per_update = case.seeds * case.games * MAX_STEPS
     num_updates = max(1, rows_per_turn // rows_per_update)
-    programs = [program(case, side, num_updates) for side in (Ours(case.games), Plain(case.games))]
+    ours = Ours(case.games, purepg.Backend(row_axis=seeds.ROW_AXIS))
+    programs = [program(case, side, num_updates) for side in (ours, Plain(case.games))]
     rates, live = np.zeros((turns, 2)), np.zeros(2)
     for turn in range(-1, turns):  # turn −1 warms up
         for i, (run, _) in enumerate(programs):
             started = time.perf_counter()
             counts = jax.block_until_ready(run())[1]
             seconds = time.perf_counter() - started
-            steps = np.asarray(counts, np.float64)[: case.seeds].sum()
+            steps = np.asarray(counts, np.float64).sum()
             live[i] = steps / (rows_per_update * num_updates)
             if turn >= 0:
                 rates[turn, i] = steps / seconds

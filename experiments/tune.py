@@ -141,9 +141,8 @@ def train_all(method: purepg.PolicyGradient, num_updates: int, configs: dict, nu
     )
     each = {k: jnp.asarray(np.repeat(v, num_seeds), jnp.float32) for k, v in configs.items()}
     keys = seeds.keys(np.tile(np.arange(num_seeds), num_configs))
-    placed = seeds.Placed(replicate, count)
-    arguments = placed.pad((dataclasses.replace(hyper, **each), keys))
-    return np.asarray(placed.unpad(placed.compile(*arguments)(*arguments))).reshape(num_configs, num_seeds)
+    returns = seeds.map(replicate, dataclasses.replace(hyper, **each), keys)
+    return np.asarray(returns).reshape(num_configs, num_seeds)
 
 
 def show(search: Search, configs: dict, returns: np.ndarray, best: np.ndarray, seconds: float) -> None:

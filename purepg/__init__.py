@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         statistics,
     )
     from purepg.action_values import Exploration
+    from purepg.backend import Backend
     from purepg.critics import NoCritic, OwnCritic, SharedCritic
     from purepg.cross_entropy import CrossEntropy, OverParameters, OverSessions
     from purepg.deep_q_learning import DQN, Replay
@@ -70,6 +71,7 @@ _MODULES = (
 )
 _HOME = {
     "Exploration": "action_values",
+    "Backend": "backend",
     "CrossEntropy": "cross_entropy",
     "OverParameters": "cross_entropy",
     "OverSessions": "cross_entropy",

@@ -17,6 +17,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
+from purepg.backend import of_machine
 from purepg.errors import InvalidInput
 from purepg.names import import_object
 
@@ -121,7 +122,8 @@ def _defaults(record: Any) -> dict[str, Any]:
     if issubclass(record, tuple):
         return {name: record._field_defaults.get(name, dataclasses.MISSING) for name in record._fields}  # pyright: ignore
     inherited = {"parent"} if issubclass(record, nn.Module) else set()
-    return {f.name: f.default for f in dataclasses.fields(record) if f.init and f.name not in inherited}
+    own = [f for f in dataclasses.fields(record) if f.init and f.name not in inherited]
+    return {f.name: f.default for f in own if not of_machine(f)}
 
 
 def _check_fields(name: str, given: Any, known: Any) -> None:

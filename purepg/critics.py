@@ -156,7 +156,9 @@ class OwnCritic:
             return jnp.vdot(scale, (target - self._value(task, params, seen)) ** 2), ()
 
         def step(state: _OwnState, _):
-            gradient, _ = row_chunks.gradient(loss, state.params, rows.live, (seen, target, scale))
+            gradient, _ = row_chunks.gradient(
+                loss, state.params, rows.live, (seen, target, scale), task.backend
+            )
             change, optimizer = _adam(hyper).update(gradient, state.optimizer)
             params = optax.apply_updates(state.params, change)
             copy = optax.incremental_update(params, state.copy, self.target_rate)

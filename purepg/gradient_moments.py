@@ -12,12 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purepg import bias_test
+from purepg import bias_test, seeds
 from purepg.errors import InvalidInput
 from purepg.estimators import Estimator
 from purepg.hyperparams import Hyperparams
 from purepg.networks import Params
-from purepg.seeds import Placed
 from purepg.task import Segments, Task
 from purepg.trajectory import Running
 
@@ -73,12 +72,11 @@ def measure(
             f"the state of {type(estimator).__name__} holds no running games (purepg.trajectory.Running), so that "
             "batches of segments would all start from the same: keep in it what purepg.collection.start gives"
         )
-    placed = Placed(one_part, num_parts)
     tiled = jax.tree.map(lambda x: jnp.broadcast_to(x[None], (num_parts, *x.shape)), (params, settled))
-    arguments = placed.pad((*tiled, jax.random.split(key, num_parts)))
-    compiled = placed.compile(*arguments)
+    arguments = *tiled, jax.random.split(key, num_parts)
+    compiled = seeds.compiled(one_part, *arguments)
     started = time.perf_counter()
-    parts = jax.device_get(placed.unpad(compiled(*arguments)))
+    parts = jax.device_get(compiled(*arguments))
     seconds = (time.perf_counter() - started) / (per_part * num_parts)
     moments = jax.tree.map(lambda x: np.asarray(x[0], np.float64), parts)
     for i in range(1, num_parts):

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 
 from purepg import files
 from purepg.errors import InvalidInput
-from purepg.runner import Progress
+from purepg.run_options import Progress
 
 Reporter = Callable[[Progress], None]
 

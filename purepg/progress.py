@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from purepg.runner import Progress
+from purepg.run_options import Progress
 
 _SECONDS_BETWEEN_LINES = 5.0
 

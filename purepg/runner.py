@@ -7,14 +7,13 @@ import os
 import pathlib
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from purepg import (
-    checks,
     environments,
     files,
     folder_lock,
@@ -32,22 +31,14 @@ from purepg.hyperparams import Hyperparams
 from purepg.metrics import Average, Metrics
 from purepg.results import Result
 from purepg.run_folder import Plan
-from purepg.seeds import Placed
-from purepg.training import Method, TrainState, fitted, init, train
+from purepg.run_options import Progress, RunOptions
+from purepg.seeds import Place
+from purepg.task import on
+from purepg.training import Method, TrainState, init, train
 
 # Numbers that no update of a run folds into its key.
 _EVALUATION_STREAM = 2**31  # the games that end a run; those among the updates have the next one
 _FRESH_STREAM = _EVALUATION_STREAM + 2
-
-
-class Progress(NamedTuple):
-    """How far a run is, all seeds together."""
-
-    iteration: int  # updates done
-    num_updates: int  # of the whole run; with a budget of steps, as many as it will last at the pace so far
-    mean_return: float  # over the games that ended in the last update, of all seeds; NaN where none did
-    steps_per_second: float  # environment steps trained on, compilation apart
-    seconds_left: float
 
 
 @memory.explained()
@@ -90,39 +81,33 @@ def run(
     Returns:
       A result with the seed axis in every array; compile and run time are attributes of its dataset.
     """
+    options = RunOptions(
+        num_steps=num_steps,
+        evaluation_games=evaluation_games,
+        evaluate_every=evaluate_every,
+        placement=placement,
+        checkpoint_seconds=checkpoint_seconds,
+        report=report,
+    )
     hyper = Hyperparams() if hyper is None else hyper
-    method, hyper = fitted(method, hyper)
-    num_updates, num_steps = run_length.checked(num_updates, num_steps)
-    evaluation_games = whole_number("evaluation_games", evaluation_games, 0)
-    check_memory(method, hyper, seeds, num_updates, evaluation_games, placement)
+    method, hyper, num_updates = options.fitted(method, hyper, num_updates)
+    check_memory(method, hyper, seed_axis.count(seeds), num_updates, options)
     numbers = seed_axis.numbered(seeds)
     repeated = len(np.unique(numbers)) < len(numbers)
     defaults = environments.parameters(method.task.env, None)
     if repeated and not hyperparams.varies(hyper, defaults):
         raise InvalidInput(f"seeds = {numbers.tolist()}: give each once")
-    evaluate_every = whole_number("evaluate_every", evaluate_every, 0)
-    checks.number("checkpoint_seconds", checkpoint_seconds, math.inf)
-    checks.kind("checkpoint_seconds", checkpoint_seconds, checkpoint_seconds >= 0, "seconds, 0 or more")
-    checks.kind("report", report, report is None or callable(report), "a function of Progress, or none")
-    if evaluate_every and ((num_updates or 0) % evaluate_every or not evaluation_games):
-        raise InvalidInput(
-            f"evaluate_every = {evaluate_every} with num_updates = {num_updates} and {evaluation_games} games: "
-            "give a divisor of the updates and at least 1 game"
-        )
-    plan = Plan(method, hyper, numbers, num_updates, evaluation_games, placement, evaluate_every, num_steps)
-    folder = None if directory is None else run_folder.create(directory, plan)
-    return _carry_out(plan, folder, checkpoint_seconds, report)
+    return start(options.plan(method, hyper, numbers, num_updates), directory, options)
 
 
 def check_memory(
-    method: Method, hyper: Hyperparams, seeds: Any, num_updates: int | None, num_games: int, placement: str
+    method: Method, hyper: Hyperparams, num_seeds: int, num_updates: int | None, options: RunOptions
 ) -> None:
     """
     Raises:
       InvalidInput: a run of so many seeds needs more memory than there is, by what is known before compiling.
     """
-    num_seeds = seed_axis.count(seeds)
-    together = seed_axis.at_a_time(num_seeds, placement)
+    together = Place(num_seeds, options.placement, may_share=True).at_a_time
     memory.check_training(
         method.task,
         lambda hyper, key: init(method, hyper, key),
@@ -131,8 +116,13 @@ def check_memory(
         num_updates or 0,
         together,
     )
-    if num_games:
-        memory.check_evaluation(method.task, num_games, num_seeds, together)
+    if options.evaluation_games:
+        memory.check_evaluation(method.task, options.evaluation_games, num_seeds, together)
+
+
+def start(plan: Plan, directory: str | os.PathLike | None, options: RunOptions) -> Result:
+    """Carries a plan out, saved in a new folder if one is given."""
+    return _carry_out(plan, None if directory is None else run_folder.create(directory, plan), options)
 
 
 @memory.explained()
@@ -149,11 +139,12 @@ def resume(
     Raises:
       InvalidInput: there is no run in this folder, or it cannot be read.
     """
+    options = RunOptions(checkpoint_seconds=checkpoint_seconds, report=report)
     folder = files.path(directory)
     plan = run_folder.read_plan(folder)
     if run_folder.is_finished(folder):
         return results.load(folder)
-    return _carry_out(plan, folder, checkpoint_seconds, report)
+    return _carry_out(plan, folder, options)
 
 
 @memory.explained()
@@ -170,30 +161,25 @@ def evaluate_seeds(
     """
     num_games = whole_number("num_games", num_games, 1)
     stream = whole_number("stream", stream, 0, 2**32 - 1)
-    together = seed_axis.at_a_time(len(result.seeds))
-    memory.check_evaluation(result.method.task, num_games, len(result.seeds), together)
+    num_seeds = len(result.seeds)
+    memory.check_evaluation(result.method.task, num_games, num_seeds, Place(num_seeds).at_a_time)
     fresh = _evaluation(result.method, num_games, deterministic, _FRESH_STREAM, stream)
-    placed = Placed(fresh, len(result.seeds))
     defaults = environments.parameters(result.method.task.env, None)
-    hyper = hyperparams.over_seeds(result.hyper, defaults, len(result.seeds))
-    arguments = placed.pad((hyper, result.state))
-    return placed.unpad(placed.compile(*arguments)(*arguments))
+    return seed_axis.map(fresh, hyperparams.over_seeds(result.hyper, defaults, num_seeds), result.state)
 
 
-def _carry_out(
-    plan: Plan, folder: pathlib.Path | None, checkpoint_seconds: float, report: Callable | None
-) -> Result:
+def _carry_out(plan: Plan, folder: pathlib.Path | None, options: RunOptions) -> Result:
     """What is left of a plan, saved in its folder if it has one, which is held meanwhile."""
     if folder is None:
         job = _Run(plan, None)
-        job.train(None, checkpoint_seconds, report)
+        job.train(None, options)
         return job.result(evaluate=plan.evaluation_games > 0)
     with folder_lock.hold(folder):
         if run_folder.is_finished(folder):  # by the one who held it before
             return results.load(folder)
         with contextlib.closing(run_folder.checkpoints(folder, plan)) as checkpoints:
             job = _Run(plan, checkpoints.newest(run_folder.template(plan)))
-            finished = job.train(checkpoints, checkpoint_seconds, report)
+            finished = job.train(checkpoints, options)
             try:
                 result = job.result(evaluate=plan.evaluation_games > 0 and finished)
             except BaseException:  # too little memory, an interruption: what was trained is kept
@@ -212,52 +198,49 @@ class _Run:
 
     def __init__(self, plan: Plan, reached: Reached | None):
         self.plan = plan
+        self.place = Place(len(plan.seeds), plan.placement, may_share=True)
+        self.method = method = on(plan.method, self.place.backend)
         self.compile_seconds = 0.0
-        defaults = environments.parameters(plan.method.task.env, None)
-        start = self._place(lambda hyper, key: init(plan.method, hyper, key, plan.num_steps))
-        self.placed = start
+        defaults = environments.parameters(method.task.env, None)
         hyper = hyperparams.over_seeds(plan.hyper, defaults, len(plan.seeds))
-        self.hyper = start.pad(hyper)  # [padded, ...]
+        self.hyper = self.place.pad(hyper)  # [padded, ...]
         if reached is None:
-            keys = start.pad(seed_axis.keys(plan.seeds))
-            state = self._compile(start, self.hyper, keys)(self.hyper, keys)
-            reached = Reached(state, [], 0, 0.0)
+            keys = self.place.pad(seed_axis.keys(plan.seeds))
+            begin = self._compile(lambda hyper, key: init(method, hyper, key, plan.num_steps), keys)
+            reached = Reached(begin(self.hyper, keys), [], 0, 0.0)
         else:
-            reached = reached._replace(state=start.pad(reached.state))
+            reached = reached._replace(state=self.place.pad(reached.state))
         self._reached = reached  # complete chunks; its state is [padded, ...]
 
     @property
     def reached(self) -> Reached:
         """How far the run has come."""
-        return self._reached._replace(state=self.placed.unpad(self._reached.state))
+        return self._reached._replace(state=self.place.unpad(self._reached.state))
 
-    def train(
-        self, checkpoints: Checkpoints | None, checkpoint_seconds: float, report: Callable | None
-    ) -> bool:
+    def train(self, checkpoints: Checkpoints | None, options: RunOptions) -> bool:
         """The updates that are left; whether they were all done."""
         plan, before = self.plan, self._reached
         expected = run_length.before(plan.method.task, plan.num_updates, plan.num_steps)
         per_chunk = run_length.chunk(expected, plan.evaluate_every or 1, plan.num_updates is not None)
-        chunk = self._place(_training(plan, per_chunk))
-        step = self._compile(chunk, self.hyper, before.state)
+        step = self._compile(_training(self.method, plan, per_chunk), before.state)
         jax.block_until_ready(before.state)
         started = time.perf_counter()
         saved = -math.inf  # the first chunk is kept at once
         try:
             while not run_length.is_done(self._reached.state, plan.num_updates):
                 state, metrics = step(self.hyper, self._reached.state)
-                metrics = self.placed.unpad(jax.device_get(metrics))
+                metrics = self.place.unpad(jax.device_get(metrics))
                 iteration = int(np.max(state.iteration))
                 made = iteration - self._reached.iteration  # fewer where every seed has come to its end
                 metrics = jax.tree.map(lambda x, made=made: x[:, :made], metrics)
                 now = time.perf_counter()
                 pieces = [*self._reached.metrics, metrics]
                 self._reached = Reached(state, pieces, iteration, before.seconds + now - started)
-                if checkpoints and now - saved >= checkpoint_seconds:
+                if checkpoints and now - saved >= options.checkpoint_seconds:
                     checkpoints.save(self.reached, now=saved == -math.inf)  # before anybody is told of it
                     saved = now
-                if report is not None:
-                    report(_progress(self._reached, before, plan))
+                if options.report is not None:
+                    options.report(_progress(self._reached, before, plan))
         except KeyboardInterrupt:
             if not self._reached.iteration:
                 raise
@@ -272,33 +255,29 @@ class _Run:
 
     def _evaluate(self) -> np.ndarray:
         """Mean greedy return of each seed, [R]."""
-        placed = self._place(
-            _evaluation(self.plan.method, self.plan.evaluation_games, True, _EVALUATION_STREAM, 0)
-        )
-        arguments = self.hyper, self._reached.state
-        played = self._compile(placed, *arguments)(*arguments)
-        return np.asarray(placed.unpad(played.returns)).mean(axis=1)
+        play = _evaluation(self.method, self.plan.evaluation_games, True, _EVALUATION_STREAM, 0)
+        state = self._reached.state
+        played = self._compile(play, state)(self.hyper, state)
+        return np.asarray(self.place.unpad(played.returns)).mean(axis=1)
 
-    def _place(self, function: Callable) -> Placed:
-        return Placed(function, len(self.plan.seeds), self.plan.placement)
-
-    def _compile(self, placed: Placed, *arguments) -> Callable:
+    def _compile(self, function: Callable, argument: Any) -> Callable:
+        """A function of one seed's numbers and of `argument`."""
         started = time.perf_counter()
-        compiled = placed.compile(*arguments)
+        compiled = self.place.compile(function, self.hyper, argument)
         self.compile_seconds += time.perf_counter() - started
         return compiled
 
 
-def _training(plan: Plan, num_updates: int) -> Callable:
+def _training(method: Method, plan: Plan, num_updates: int) -> Callable:
     """Some updates as a function of one seed's numbers and state, with the evaluations among them."""
     if not plan.evaluate_every:
-        return lambda hyper, state: train(plan.method, hyper, state, num_updates)
+        return lambda hyper, state: train(method, hyper, state, num_updates)
 
     def stretch(hyper: Hyperparams, before: TrainState) -> tuple[TrainState, Metrics]:
-        state, numbers = train(plan.method, hyper, before, plan.evaluate_every)
+        state, numbers = train(method, hyper, before, plan.evaluate_every)
         key = jax.random.fold_in(jax.random.fold_in(state.key, _EVALUATION_STREAM + 1), state.iteration)
-        params = plan.method.params(state.learner)
-        played = evaluate(plan.method, hyper, params, key, plan.evaluation_games)
+        params = method.params(state.learner)
+        played = evaluate(method, hyper, params, key, plan.evaluation_games)
         # No update of a seed that has used up its budget before is that of an evaluation.
         last = before.iteration + plan.evaluate_every == state.iteration
         at_the_end = (jnp.arange(plan.evaluate_every) == plan.evaluate_every - 1) & last

@@ -1,11 +1,11 @@
-"""Where the seed axis goes: split over the devices, then one seed after another or all side by side on each.
+"""The seed axis: a function of one seed, mapped over seeds, split over the devices, one after another or all at once.
 
-Which is faster depends on the backend. A CPU core is fullest with one seed at a time, whose arrays fit its cache and
-whose early stops are real; a GPU or TPU with many at once. A seed's numbers depend on its key alone up to
-floating-point order; one after another they are the same to the bit whatever else runs.
+Which is faster depends on the platform. A CPU core is fullest with one seed at a time ("sequential"), whose arrays fit
+its cache and whose early stops are real; a GPU or TPU with many at once ("vmap"). A seed's numbers depend on its key
+alone up to floating-point order; sequential ones are the same to the bit whatever else runs.
 
-With fewer seeds than devices the seeds are "spread": each has several devices, which all play its games, the same ones,
-and share the rows out whose gradient they take, the larger part of an update. Their sum is rounded in another order.
+With fewer seeds than devices these can be "shared": each seed has several, which all play its games, the same ones, and
+share the rows out whose gradient they take, the larger part of an update. Their sum is rounded in another order.
 """
 
 import functools
@@ -18,10 +18,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from purepg import deadlocks, row_chunks
+from purepg import deadlocks
+from purepg.backend import for_platform
 from purepg.errors import InvalidInput, whole_number
+from purepg.names import did_you_mean
 
-PLACEMENTS = ("auto", "one-after-another", "side-by-side", "spread")
+PLACEMENTS = ("auto", "sequential", "vmap", "shared")
+RENAMED = {"one-after-another": "sequential", "side-by-side": "vmap", "spread": "shared"}  # older names
+ROW_AXIS = "row"  # of the devices that share one seed's rows
 
 _OVER_SEEDS = PartitionSpec("seed")
 _NUMBERS = 2**32  # of seeds: a key is made of 32 bits
@@ -86,73 +90,112 @@ def _no_seeds(seeds: Any) -> InvalidInput:
     )
 
 
-def keys(seeds: np.ndarray) -> jax.Array:
+def keys(seeds: Sequence[int] | np.ndarray) -> jax.Array:
     """One typed key a seed, `[S]`: seed number i always has the key of i."""
     key = functools.partial(jax.random.key, impl="threefry2x32")  # others depend on how many run beside
     return jax.vmap(key)(jnp.asarray(seeds, jnp.uint32))
 
 
-def at_a_time(num_seeds: int, placement: str = "auto") -> int:
-    """How many seeds are computed together, on all devices."""
-    devices = jax.local_devices()
-    return (
-        num_seeds
-        if _resolved(placement, num_seeds, devices) == "side-by-side"
-        else min(num_seeds, len(devices))
-    )
+def map(function: Callable, *arguments: Any, placement: str = "auto") -> Any:
+    """`function` of one seed for all seeds: along the first axis of every array of its arguments.
+
+        def one_seed(rate, key):
+            hyper = purepg.Hyperparams(learning_rate=rate)
+            state, metrics = purepg.train(method, hyper, purepg.init(method, hyper, key), 100)
+            return metrics["return"].sum[-1]
+
+        returns = purepg.seeds.map(one_seed, rates, purepg.seeds.keys(range(64)))  # [64], as `rates` are
+
+    Args:
+      function: a pure function of the arrays of one seed; what all seeds share it has as a closure.
+      *arguments: arrays `[S, ...]` of NumPy or JAX, or pytrees of them.
+      placement: "sequential": one seed after another on each device; "vmap": all of a device's at once; "shared":
+        sequential, and fewer seeds than devices have several each. These share the rows of gradients where the task
+        says `backend=purepg.Backend(row_axis=purepg.seeds.ROW_AXIS)`, else they all compute the same. "auto":
+        sequential on CPU, vmap elsewhere.
+
+    Returns:
+      What `function` returns, with the seed axis in front of every array. Each call compiles anew: `compiled` is for
+      what is called often, or timed.
+
+    Raises:
+      InvalidInput: no such placement, or arrays whose first axes differ.
+    """
+    place = Place(_count_of(arguments), placement)
+    padded = place.pad(arguments)
+    return place.unpad(place.compile(function, *padded)(*padded))
 
 
-def _resolved(placement: str, num_seeds: int, devices: list[Any]) -> str:
+def compiled(function: Callable, *arguments: Any, placement: str = "auto") -> Callable:
+    """`map` for arguments of these shapes and types, compiled now: a function of such arguments.
+
+    Args, Raises: as of `map`.
+    """
+    place = Place(_count_of(arguments), placement)
+    program = place.compile(function, *place.pad(arguments))
+
+    def mapped(*arguments: Any) -> Any:
+        if (given := _count_of(arguments)) != place.num_seeds:
+            raise InvalidInput(
+                f"compiled for {place.num_seeds} seeds, called with {given}: compile it for these"
+            )
+        return place.unpad(program(*place.pad(arguments)))
+
+    return mapped
+
+
+def checked(placement: Any) -> str:
+    """The name of a placement.
+
+    Raises:
+      InvalidInput: there is no such placement.
+    """
+    if isinstance(placement, str) and placement in RENAMED:
+        raise InvalidInput(f"placement = {placement!r} is called {RENAMED[placement]!r} now: give that")
     if placement not in PLACEMENTS:
-        raise InvalidInput(f"placement = {placement!r} is not one of {', '.join(PLACEMENTS)}")
-    if placement != "auto":
-        return placement
-    if devices[0].platform != "cpu":
-        return "side-by-side"
-    return "spread" if num_seeds < len(devices) else "one-after-another"
+        close = did_you_mean(placement, PLACEMENTS) if isinstance(placement, str) else ""
+        raise InvalidInput(f"placement = {placement!r} is not one of {', '.join(PLACEMENTS)}{close}")
+    return placement
 
 
-class Placed:
-    """A function of one seed, mapped over the seed axis of its arguments and results.
+class Place:
+    """Where seeds are computed: on which devices, how many at once on each.
 
-    Calls take and return arrays `[padded, ...]`: `pad` repeats the last seed until every device has as many.
+    Its programs take and return arrays `[padded, ...]`: `pad` repeats the last seed until every device has as many.
     """
 
-    def __init__(self, function: Callable, num_seeds: int, placement: str = "auto"):
+    def __init__(self, num_seeds: int, placement: str = "auto", *, may_share: bool = False):
+        """
+        Args:
+          may_share: whether "auto" gives seeds that are fewer than the devices several each, as "shared" does; for
+            functions that take their rows by `backend`.
+        """
         devices = jax.local_devices()
-        self._on_cpu = devices[0].platform == "cpu"
-        placement = _resolved(placement, num_seeds, devices)
-        places = min(num_seeds, len(devices))
-        each = len(devices) // places if placement == "spread" else 1
-        self._function = function
+        platform, places = devices[0].platform, min(num_seeds, len(devices))
+        if checked(placement) == "auto":
+            sequential = "shared" if may_share and num_seeds < len(devices) else "sequential"
+            placement = sequential if platform == "cpu" else "vmap"
+        is_shared = placement == "shared" and not jax.config.jax_disable_jit  # pyright: ignore
+        each = len(devices) // places if is_shared else 1
         self.num_seeds = num_seeds
         self.padded = -(-num_seeds // places) * places
-        mesh = jax.make_mesh(
+        # Seeds that are computed together, on all devices.
+        self.at_a_time = num_seeds if placement == "vmap" else places
+        self.backend = for_platform(platform, ROW_AXIS if each > 1 else None)
+        self._vmap, self._on_cpu = placement == "vmap", platform == "cpu"
+        self._mesh = jax.make_mesh(
             (places, each),
-            ("seed", row_chunks.DEVICES),
+            ("seed", ROW_AXIS),
             devices=devices[: places * each],
             axis_types=(AxisType.Auto,) * 2,
         )
-        self._sharding = NamedSharding(mesh, _OVER_SEEDS)
-
-        def on_one_device(*arguments):
-            if placement == "side-by-side":
-                return jax.vmap(function)(*arguments)
-            return jax.lax.map(lambda one: function(*one), arguments)
-
-        mapped = jax.shard_map(
-            on_one_device, mesh=mesh, in_specs=_OVER_SEEDS, out_specs=_OVER_SEEDS, check_vma=False
-        )
-        self._jitted = jax.jit(mapped)
-        # LLVM's first level: on CPU a fifth or more of the compile time less, and the programs run as fast.
-        self._compiler_options: Any = {"xla_backend_optimization_level": 1} if self._on_cpu else {}
 
     def pad(self, tree: Any) -> Any:
         """`[S, ...]` → `[padded, ...]`, on the devices."""
         if self.padded > self.num_seeds:
             index = np.minimum(np.arange(self.padded), self.num_seeds - 1)
             tree = jax.tree.map(lambda x: x[index], tree)
-        return jax.device_put(tree, self._sharding)
+        return jax.device_put(tree, NamedSharding(self._mesh, _OVER_SEEDS))
 
     def unpad(self, tree: Any) -> Any:
         """`[padded, ...]` → `[S, ...]`."""
@@ -160,18 +203,45 @@ class Placed:
             return tree
         return jax.tree.map(lambda x: x[: self.num_seeds], tree)
 
-    def _one_by_one(self, *arguments: Any) -> Any:
-        seeds = [self._function(*jax.tree.map(lambda x, i=i: x[i], arguments)) for i in range(self.padded)]
+    def compile(self, function: Callable, *arguments: Any) -> Callable:
+        """The program of a function of one seed for arguments `[padded, ...]`; a loop where JAX is not to compile."""
+
+        def on_one_device(*arguments):
+            if self._vmap:
+                return jax.vmap(function)(*arguments)
+            return jax.lax.map(lambda one: function(*one), arguments)
+
+        if jax.config.jax_disable_jit:  # pyright: ignore
+            return functools.partial(self._one_by_one, function)
+        mapped = jax.shard_map(
+            on_one_device, mesh=self._mesh, in_specs=_OVER_SEEDS, out_specs=_OVER_SEEDS, check_vma=False
+        )
+        lowered = jax.jit(mapped).lower(*arguments)
+        if not self._on_cpu:
+            return lowered.compile()
+        deadlocks.warn_of_batched_lapack(lowered)
+        # LLVM's first level: a fifth or more of the compile time less, and the programs run as fast.
+        options: Any = {"xla_backend_optimization_level": 1}
+        return lowered.compile(options)
+
+    def _one_by_one(self, function: Callable, *arguments: Any) -> Any:
+        seeds = [function(*jax.tree.map(lambda x, i=i: x[i], arguments)) for i in range(self.padded)]
         return jax.tree.map(lambda *x: jnp.stack(x), *seeds)
 
-    def compile(self, *arguments: Any) -> Callable:
-        """The compiled function for arguments of these shapes; a loop over the seeds where JAX is not to compile."""
-        if jax.config.jax_disable_jit:  # pyright: ignore
-            return self._one_by_one
-        lowered = self._jitted.lower(*arguments)
-        if self._on_cpu:
-            deadlocks.warn_of_batched_lapack(lowered)
-        return lowered.compile(self._compiler_options)
+
+def _count_of(arguments: tuple) -> int:
+    """The length of the first axis, which all arrays share."""
+    sizes: dict[Any, str] = {}
+    for path, x in jax.tree_util.tree_leaves_with_path(arguments):
+        is_array = isinstance(x, jax.Array | np.ndarray) and x.ndim
+        sizes.setdefault(x.shape[0] if is_array else "no axis", f"arguments{jax.tree_util.keystr(path)}")
+    if len(sizes) != 1 or not isinstance(size := next(iter(sizes)), int) or not size:
+        found = ", ".join(f"{size} in {where}" for size, where in sizes.items()) or "none at all"
+        raise InvalidInput(
+            f"first axes of the arguments: {found}; give arrays with an entry for each seed, all of one length, and "
+            "leave what the seeds share to the function"
+        )
+    return size
 
 
 def _num_cores() -> int:

@@ -31,7 +31,6 @@ from purepg import (
     hyperparams,
     memory,
     run_folder,
-    run_length,
     runner,
     scores,
 )
@@ -39,10 +38,10 @@ from purepg import seeds as seed_axis
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.results import Result
-from purepg.runner import Progress
+from purepg.run_options import Progress, RunOptions
 from purepg.study_runs import Config as Config
-from purepg.study_runs import Shared, StudyRuns, Where
-from purepg.training import Method, fitted, init, train
+from purepg.study_runs import StudyRuns, Where
+from purepg.training import Method, init, train
 
 if TYPE_CHECKING:
     import xarray
@@ -130,29 +129,35 @@ def study(
         runs are not all among those asked for.
       KeyboardInterrupt: after Ctrl-C. With a folder, the same call goes on where it was.
     """
+    options = RunOptions(
+        num_steps=num_steps,
+        evaluation_games=evaluation_games,
+        evaluate_every=evaluate_every,
+        placement=placement,
+        checkpoint_seconds=checkpoint_seconds,
+        report=report,
+    )
     names = [config.name for config in configs]
     if not configs or len(set(names)) < len(names):
         raise InvalidInput(f"configurations {', '.join(names) or '(none)'}: give each a name of its own")
-    configs = [config._replace(hyper=fitted(config.method, config.hyper)[1]) for config in configs]
+    fitted = [options.fitted(c.method, c.hyper, c.num_updates) for c in configs]
+    configs = [c._replace(hyper=hyper) for c, (_, hyper, _) in zip(configs, fitted, strict=True)]
     for config in configs:
         if config.num_updates is None and num_steps is None:
             raise InvalidInput(f"{config.name!r} has no number of updates: give one, or num_steps to all")
-        num_steps = run_length.checked(config.num_updates, num_steps)[1]
         if hyperparams.varies(config.hyper, environments.parameters(config.method.task.env, None)):
             raise InvalidInput(
                 f"{config.name!r} has arrays among its numbers: make each a configuration, or sweep"
             )
-    _check_all(configs, seed_axis.count(seeds), num_steps, evaluation_games, placement)
+    _check_all(configs, seed_axis.count(seeds), options)
     numbers = seed_axis.numbered(seeds).tolist()
     if len(set(numbers)) < len(numbers):
         raise InvalidInput(f"seeds = {numbers}: give each once")
     folder = None if directory is None else _open(files.path(directory))
-    parts = StudyRuns(
-        folder, placement, checkpoint_seconds, Shared(evaluation_games, evaluate_every, num_steps)
-    )
+    parts = StudyRuns(folder, options)
     wanted = {(c.name, s): parts.key(c, s) for c in configs for s in numbers}
     with folder_lock.hold(folder) if folder else contextlib.nullcontext():
-        parts.carry_out(configs, numbers, wanted, report)
+        parts.carry_out(configs, numbers, wanted)
         places = {pair: parts.places[key] for pair, key in wanted.items()}
         dataset = _assemble(configs, numbers, parts.results, places)
         if folder:
@@ -160,16 +165,14 @@ def study(
     return Study(tuple(configs), dataset, tuple(parts.results), places)
 
 
-def _check_all(
-    configs: Sequence[Config], num_seeds: int, num_steps: int | None, evaluation_games: int, placement: str
-) -> None:
+def _check_all(configs: Sequence[Config], num_seeds: int, options: RunOptions) -> None:
     """Traces an update of each method, so that what the last refuses is known before the first is trained."""
     same: dict[Method, list[Config]] = {}
     for config in configs:
         same.setdefault(config.method, []).append(config)
     for method, those in same.items():
         hyper, num_updates = those[0].hyper, those[0].num_updates
-        runner.check_memory(method, hyper, num_seeds * len(those), num_updates, evaluation_games, placement)
+        runner.check_memory(method, hyper, num_seeds * len(those), num_updates, options)
         if len(same) > 1:
             one = hyperparams.of_one(hyper, environments.parameters(method.task.env, None))
             jax.eval_shape(functools.partial(_one_update, method), one, jax.random.key(0))

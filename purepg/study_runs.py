@@ -6,6 +6,7 @@ share all but numbers and seed lie along the replicates' axis of one run.
 
 import dataclasses
 import math
+import operator
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -20,8 +21,8 @@ from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.results import Result
 from purepg.run_folder import Plan
-from purepg.runner import Progress
-from purepg.training import Method
+from purepg.run_options import Progress, RunOptions
+from purepg.training import Method, fitted
 
 
 class Config(NamedTuple):
@@ -41,26 +42,15 @@ class Where(NamedTuple):
     index: int
 
 
-class Shared(NamedTuple):
-    """What all replicates of a study have."""
-
-    evaluation_games: int
-    evaluate_every: int
-    num_steps: int | None  # the budget of environment steps of each
+_SHARED = ("evaluation_games", "evaluate_every", "num_steps")  # what all replicates of a study have
+_shared = operator.attrgetter(*_SHARED)  # of a plan, or of a run's options
 
 
 class StudyRuns:
     """The runs of a study: those that are there, and those that are still to be made."""
 
-    def __init__(
-        self,
-        folder: pathlib.Path | None,
-        placement: str,
-        checkpoint_seconds: float,
-        shared: Shared,
-    ):
-        self.folder, self.placement, self.checkpoint_seconds = folder, placement, checkpoint_seconds
-        self.shared = shared
+    def __init__(self, folder: pathlib.Path | None, options: RunOptions):
+        self.folder, self.options = folder, options
         self.results: list[Result] = []
         self.places: dict[Any, Where] = {}
 
@@ -70,7 +60,7 @@ class StudyRuns:
         return (
             *_played(config.method, config.hyper, 1)[0],
             config.num_updates,
-            self.shared,
+            _shared(self.options),
             hyper[0],
             seed,
         )
@@ -80,42 +70,28 @@ class StudyRuns:
         configs: Sequence[Config],
         seeds: Sequence[int],
         wanted: dict[tuple[str, int], Any],
-        report: Callable | None,
     ) -> None:
         """Goes on with what was cut off, then trains what is missing."""
         there = sorted(self.folder.glob("parts/[0-9]*")) if self.folder else []
         plans = [(path, run_folder.read_plan(path)) for path in there]
         for path, plan in plans:
-            _check_asked_for(plan, path, configs, wanted, self.shared)
-        clock = _Clock(report)
+            _check_asked_for(plan, path, configs, wanted, _shared(self.options))
+        clock = _Clock(self.options.report)
         for path, plan in plans:
             if not run_folder.is_finished(path):
                 clock.expect(plan)
         known = {key for _, plan in plans for key in _keys(plan)}
-        missing = list(_missing(configs, seeds, wanted, known, self.placement, self.shared))
+        missing = list(_missing(configs, seeds, wanted, known, self.options))
         for plan in missing:
             clock.expect(plan)
             if self.folder:
                 run_folder.encode(plan)  # what cannot be saved is refused before any is trained
         for path, plan in plans:
-            self._add(plan, runner.resume(path, report=clock.of(plan)))
+            pause = self.options.checkpoint_seconds
+            self._add(plan, runner.resume(path, checkpoint_seconds=pause, report=clock.of(plan)))
         for i, plan in enumerate(missing, start=len(plans)):
-            self._add(
-                plan,
-                runner.run(
-                    plan.method,
-                    plan.hyper,
-                    plan.seeds,
-                    plan.num_updates,
-                    num_steps=plan.num_steps,
-                    evaluation_games=plan.evaluation_games,
-                    evaluate_every=plan.evaluate_every,
-                    placement=plan.placement,
-                    directory=self.folder and self.folder / "parts" / f"{i:03}",
-                    checkpoint_seconds=self.checkpoint_seconds,
-                    report=clock.of(plan),
-                ),
-            )
+            options = dataclasses.replace(self.options, report=clock.of(plan))
+            self._add(plan, runner.start(plan, self.folder and self.folder / "parts" / f"{i:03}", options))
 
     def _add(self, plan: Plan, result: Result) -> None:
         if not run_length.is_done(result.state, plan.num_updates):
@@ -130,7 +106,7 @@ def _check_asked_for(
     path: pathlib.Path,
     configs: Sequence[Config],
     wanted: dict[tuple[str, int], Any],
-    shared: Shared,
+    shared: tuple,
 ) -> None:
     """Refuses what would leave out a run that is there, and says in what it differs.
 
@@ -146,7 +122,7 @@ def _check_asked_for(
     if others:
         what = f"is of {_named(spec)}, this one is of {_named(others[0])}: give it a folder of its own"
     elif shared != (saved := _shared(plan)):
-        names = " and ".join(f"{name} = {value}" for name, value in saved._asdict().items())
+        names = " and ".join(f"{name} = {value}" for name, value in zip(_SHARED, saved, strict=True))
         what = (
             f"has {names}, here they are {' and '.join(map(str, shared))}: give the same, or another folder"
         )
@@ -192,8 +168,7 @@ def _missing(
     seeds: Sequence[int],
     wanted: dict[tuple[str, int], Any],
     known: set,
-    placement: str,
-    shared: Shared,
+    options: RunOptions,
 ) -> Iterator[Plan]:
     """Runs for the replicates that are not there: one for all that share method and length."""
     groups: dict[Any, dict[Any, tuple[Config, int]]] = {}
@@ -206,8 +181,7 @@ def _missing(
         pairs = list(replicates.values())
         hyper = jax.tree.map(_column, *(config.hyper for config, _ in pairs))
         numbers = np.array([seed for _, seed in pairs])
-        games, every, num_steps = shared
-        yield Plan(method, hyper, numbers, num_updates, games, placement, every, num_steps)
+        yield options.plan(*fitted(method, hyper), numbers, num_updates)
 
 
 def _column(*numbers: Any) -> Any:
@@ -235,10 +209,6 @@ def _keys(plan: Plan) -> list[Any]:
     played = _played(plan.method, plan.hyper, len(plan.seeds))
     fixed = plan.num_updates, _shared(plan)
     return [(*game, *fixed, row, int(seed)) for game, row, seed in zip(played, rows, plan.seeds, strict=True)]
-
-
-def _shared(plan: Plan) -> Shared:
-    return Shared(plan.evaluation_games, plan.evaluate_every, plan.num_steps)
 
 
 def _played(method: Method, hyper: Hyperparams, num_replicates: int) -> list[tuple[Method, int | None]]:

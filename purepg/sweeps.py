@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from purepg import checks, env_params, environments, hyperparams, run_length
+from purepg.backend import of_machine
 from purepg.errors import InvalidInput, whole_number
 from purepg.hyperparams import Hyperparams
 from purepg.names import did_you_mean
@@ -194,7 +195,7 @@ def _static(record: Any, prefix: str = "") -> list[str]:
     found = []
     for field in dataclasses.fields(record):
         value = getattr(record, field.name)
-        if field.name == "env":
+        if field.name == "env" or of_machine(field):
             continue
         found.append(prefix + field.name)
         if dataclasses.is_dataclass(value):

@@ -5,12 +5,13 @@ to be, the longest game, as the environment's parameters in use have it, and ref
 """
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from jax.core import Tracer
 
 from purepg import checks, env_params, environments, hyperparams, policies
+from purepg.backend import AUTOMATIC, Backend
 from purepg.environments import EnvironmentSpec
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
@@ -65,6 +66,8 @@ class Task:
     collect: Games | Segments = Games()
     normalize_observations: bool = False
     """Shift and scale observations by their running mean and deviation."""
+    backend: Backend = field(default=AUTOMATIC, metadata={"of_machine": True})
+    """How updates are cut for the devices; `purepg.run` sets it."""
 
     def __post_init__(self):
         if isinstance(self.env, str):
@@ -129,3 +132,8 @@ def fit(task: Task, hyper: Hyperparams) -> tuple[Task, Hyperparams]:
     if given is not None or limit == default:
         return task, hyper
     return dataclasses.replace(task, collect=dataclasses.replace(task.collect, max_steps=limit)), hyper
+
+
+def on(method: Any, backend: Backend) -> Any:
+    """The method as this backend computes it."""
+    return dataclasses.replace(method, task=dataclasses.replace(method.task, backend=backend))

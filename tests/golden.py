@@ -25,9 +25,7 @@ NAMES = presets.NAMES
 def numbers(name: str) -> dict[str, np.ndarray]:
     """Metrics `[seed, iteration]` and digests of the parameters of one preset, made small."""
     method, hyper, num_updates = presets.preset(_environment(name), name, num_updates=3)
-    result = purepg.run(
-        _small(method), hyper, 2, num_updates, evaluation_games=2, placement="one-after-another"
-    )
+    result = purepg.run(_small(method), hyper, 2, num_updates, evaluation_games=2, placement="sequential")
     found = {str(key): np.asarray(values) for key, values in result.dataset.data_vars.items()}
     params = jax.tree.leaves(method.params(result.state.learner))
     found |= {f"params/{i}": _digest(np.asarray(leaf)) for i, leaf in enumerate(params)}

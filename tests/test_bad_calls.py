@@ -371,8 +371,8 @@ VALUES = [
     "cem",
     "q-learning",
     "auto",
+    "shared",
     "spread",
-    "side-by-side",
 ]
 ENVIRONMENTS = [
     "CartPole-v1",

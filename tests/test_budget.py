@@ -59,7 +59,7 @@ def result():
 # Where a seed stops
 
 
-@pytest.mark.parametrize("placement", ["one-after-another", "side-by-side"])
+@pytest.mark.parametrize("placement", ["sequential", "vmap"])
 def test_a_seed_stops_after_the_first_update_that_reaches_its_budget(placement):
     """To the bit as a run of so many updates left it, whatever is run beside it."""
     found = within(placement=placement)
@@ -142,7 +142,7 @@ import numpy as np, test_budget as t
 task = purepg.Task("CartPole-v1", purepg.Softmax(purepg.MLP((4,))), purepg.Games(2, 50))
 method = purepg.PolicyGradient(task, purepg.estimators.make("reinforce-loo"))
 made = [purepg.run(method, t.HYPER, 2, num_steps=400, placement=p, evaluation_games=0).dataset["updates"].values
-        for p in ("spread", "one-after-another")]
+        for p in ("shared", "sequential")]
 assert made[0][0] != made[0][1], made
 np.testing.assert_array_equal(*made)
 """

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from purepg import deadlocks
-from purepg.seeds import Placed
+from purepg.seeds import Place
 
 ON_THE_LIST = {
     "qr": lambda x: jnp.linalg.qr(x)[0],
@@ -61,7 +61,7 @@ def test_a_function_over_seeds_is_looked_into():
     """Side by side the seeds are the batch; one after another there is none. Compiled only: running may hang."""
     xs = np.zeros((4, 64, 64), np.float32)
     with pytest.warns(UserWarning, match="geqrf"):
-        Placed(ON_THE_LIST["qr"], 4, "side-by-side").compile(xs)
+        Place(4, "vmap").compile(ON_THE_LIST["qr"], xs)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Placed(ON_THE_LIST["qr"], 4, "one-after-another").compile(xs)
+        Place(4, "sequential").compile(ON_THE_LIST["qr"], xs)

@@ -12,7 +12,7 @@ from problems import two_states
 import purepg
 from purepg import live_log
 from purepg.errors import InvalidInput
-from purepg.runner import Progress
+from purepg.run_options import Progress
 
 
 def progress(iteration, mean_return=1.5):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from purepg import row_chunks
+from purepg.backend import Backend
 
 STEPS, GAMES = 9, 50  # 450 rows: more than a default chunk, no multiple of one
 
@@ -41,9 +42,7 @@ def problem():
 @functools.cache
 def in_chunks(rows_per_chunk):
     return quick_jit(
-        lambda params, live, data: row_chunks.gradient(
-            weighted, params, live, data, rows_per_chunk=rows_per_chunk
-        )
+        lambda params, live, data: row_chunks.gradient(weighted, params, live, data, Backend(rows_per_chunk))
     )
 
 
@@ -118,7 +117,7 @@ def test_chunks_are_passed_over_only_where_all_rows_are_dead():
 def test_mapped_over_seeds_as_one_by_one():
     """Under `vmap` no chunk is passed over; wholly dead ones still add nothing, NaN or not."""
     cases = [dead_from(row) for row in (2, 4, 9)]
-    chunked = functools.partial(row_chunks.gradient, weighted, rows_per_chunk=50)
+    chunked = functools.partial(row_chunks.gradient, weighted, backend=Backend(50))
     together = quick_jit(jax.vmap(chunked))(*jax.tree.map(lambda *x: jnp.stack(x), *cases))
     alone = in_chunks(50)
     for i, case in enumerate(cases):

@@ -21,6 +21,7 @@ OUR_ENVS = pathlib.Path(envs.__file__).parent
 ORDER = (
     "errors",
     "names",
+    "backend",
     "files",
     "folder_lock",
     "checks",
@@ -84,6 +85,7 @@ ORDER = (
     "checkpoint",
     "old_runs",
     "run_folder",
+    "run_options",
     "results",
     "animation",
     "real_gymnasium",

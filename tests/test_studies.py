@@ -13,7 +13,7 @@ import xarray
 import purepg
 from purepg import folder_lock, metrics, presets, report, runner, studies, sweeps
 from purepg.errors import InvalidInput
-from purepg.runner import run
+from purepg.runner import run, start
 from purepg.training import Method
 
 UPDATES = 4
@@ -48,11 +48,11 @@ def runs(monkeypatch):
     """Seeds and updates of every run that is made from here on."""
     made = []
 
-    def counted(method, hyper, seeds, num_updates, **options):
-        made.append((len(seeds), num_updates))
-        return run(method, hyper, seeds, num_updates, **options)
+    def counted(plan, *arguments):
+        made.append((len(plan.seeds), plan.num_updates))
+        return start(plan, *arguments)
 
-    monkeypatch.setattr(runner, "run", counted)
+    monkeypatch.setattr(runner, "start", counted)
     return made
 
 
@@ -304,3 +304,25 @@ def test_another_folder_is_left_alone(tmp_path):
     with pytest.raises(InvalidInput, match="exists and holds no study"):
         sweep({"learning_rate": [0.1]}, directory=tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"num_steps": 0}, {"evaluation_games": -1}, {"evaluate_every": 3}, {"placement": "spread"}),
+        *({"checkpoint_seconds": -1.0}, {"report": "often"}),
+    ],
+)
+def test_options_are_refused_in_the_words_of_a_run_before_anything_is_trained(options, runs, tmp_path):
+    config = purepg.Config("one", Walk(), HYPER, UPDATES)
+    words = []
+    for refused in (
+        lambda: run(Walk(), HYPER, 1, UPDATES, **options),
+        lambda: purepg.study([config], 1, directory=tmp_path / "study", **options),
+    ):
+        with pytest.raises(InvalidInput, match=f"^{next(iter(options))} = ") as caught:
+            refused()
+        words.append(str(caught.value))
+    assert words[0] == words[1]
+    assert not runs
+    assert not (tmp_path / "study").exists()

@@ -1,6 +1,7 @@
 """purepg: `gae` or `pathwise-short` over segments with a critic of its own, as `purepg.run` drives it."""
 
 import dataclasses
+import functools
 
 import jax
 import numpy as np
@@ -10,7 +11,7 @@ import purepg
 from purepg import critics, environments, estimators, evaluation, hyperparams, seeds
 
 DIFFERS = (
-    "seeds spread over the cores, one after another on each, 256 rows differentiated at a time; resets only where "
+    "seeds split over the cores, one after another on each, 256 rows differentiated at a time; resets only where "
     "games end; values go on behind a time limit; starts staggered, the policy's last layer scaled by 0.01; two Adams; "
     "metrics and a check for finite numbers"
 )
@@ -26,7 +27,8 @@ def build(work: Work) -> Learner:
         policy = purepg.Gaussian(network, std="state", squash=True)
     else:
         env, policy = environments.environment(work.env), purepg.Softmax(network)
-    task = purepg.Task(env, policy, purepg.Segments(work.games, work.steps))
+    shared = purepg.Backend(row_axis=seeds.ROW_AXIS)
+    task = purepg.Task(env, policy, purepg.Segments(work.games, work.steps), backend=shared)
     method = purepg.PolicyGradient(task, estimator)
     numbers = purepg.Hyperparams(
         learning_rate=work.learning_rate,
@@ -35,19 +37,24 @@ def build(work: Work) -> Learner:
         trace_decay=work.trace_decay,
         entropy_coefficient=work.entropy_coefficient,
     )
-    start = seeds.Placed(lambda hyper, key: purepg.init(method, hyper, key), work.seeds)
-    chunk = seeds.Placed(lambda hyper, state: purepg.train(method, hyper, state, work.turn), work.seeds)
+
+    def start(hyper, key):
+        return purepg.init(method, hyper, key)
+
+    def chunk(hyper, state):
+        return purepg.train(method, hyper, state, work.turn)
 
     def play(hyper, state):
         key = jax.random.fold_in(state.key, state.iteration)
         params = method.params(state.learner)
         return evaluation.evaluate(method, hyper, params, key, EVALUATION_GAMES).returns.mean()
 
-    hyper = start.pad(hyperparams.over_seeds(numbers, environments.parameters(task.env, None), work.seeds))
-    keys = start.pad(seeds.keys(work.seed + np.arange(work.seeds)))
-    begin, init_seconds = seconds_of(lambda: start.compile(hyper, keys))
+    hyper = hyperparams.over_seeds(numbers, environments.parameters(task.env, None), work.seeds)
+    keys = seeds.keys(work.seed + np.arange(work.seeds))
+    compiled = functools.partial(seeds.compiled, placement="shared")
+    begin, init_seconds = seconds_of(lambda: compiled(start, hyper, keys))
     state = jax.block_until_ready(begin(hyper, keys))
-    update, train_seconds = seconds_of(lambda: chunk.compile(hyper, state))
+    update, train_seconds = seconds_of(lambda: compiled(chunk, hyper, state))
 
     def train():
         nonlocal state
@@ -57,9 +64,8 @@ def build(work: Work) -> Learner:
     compile_seconds = init_seconds + train_seconds
     if work.physics == "brax":
         return Learner(train, compile_seconds)
-    played = seeds.Placed(play, work.seeds)
-    look = played.compile(hyper, state)
-    return Learner(train, compile_seconds, lambda: np.asarray(played.unpad(look(hyper, state))).tolist())
+    look = compiled(play, hyper, state)
+    return Learner(train, compile_seconds, lambda: np.asarray(look(hyper, state)).tolist())
 
 
 if __name__ == "__main__":

@@ -4,10 +4,11 @@ import dataclasses
 import os
 import re
 import time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 
+from purepg.backend import of_machine
 from purepg.cli.flags import changes_of, given, pairs, parse, refuse_without_effect
 from purepg.errors import InvalidInput
 
@@ -42,8 +43,9 @@ class Job:
     """Fresh games of the final greedy evaluation of each seed; 0 for none."""
     evaluate_every: int = 0
     """Updates between two evaluations during training (metric greedy_return); 0: only at the end."""
-    placement: Literal["auto", "one-after-another", "side-by-side", "spread"] = "auto"
-    """Where the seed axis goes on a device."""
+    placement: str = "auto"
+    """Where the seed axis goes: sequential (one seed after another on each device), vmap (all at once), shared (several
+    devices a seed), or auto, what suits the machine."""
     tensorboard: bool = False
     """A live log for TensorBoard in the run's folder, beside progress.csv."""
     out: str | None = None
@@ -112,9 +114,15 @@ def _with_parts(method: Any, names: Job) -> Any:
 _Path = tuple[str, ...]  # the names of fields, from the method down to a record
 
 
+def _is_chosen_elsewhere(field: dataclasses.Field) -> bool:
+    return field.name == "env" or of_machine(field)
+
+
 def _nested(record: Any) -> dict[str, Any]:
     """The fields of a record that are records themselves; the environment is chosen otherwise."""
-    fields = {f.name: getattr(record, f.name) for f in dataclasses.fields(record) if f.name != "env"}
+    fields = {
+        f.name: getattr(record, f.name) for f in dataclasses.fields(record) if not _is_chosen_elsewhere(f)
+    }
     return {name: value for name, value in fields.items() if dataclasses.is_dataclass(value)}
 
 
@@ -147,7 +155,7 @@ def _flags(record: Any, path: _Path, job: type[Job]) -> Any:
 
     A field whose flag would be one of the job's own has a longer one.
     """
-    without = [f.name for f in dataclasses.fields(record) if f.name == "env"] + list(_nested(record))
+    without = [f.name for f in dataclasses.fields(record) if _is_chosen_elsewhere(f)] + list(_nested(record))
     if len(without) == len(dataclasses.fields(record)):
         return None
     kinds: dict[str, Any] = dict.fromkeys(without, Annotated[Any, tyro.conf.Suppress])

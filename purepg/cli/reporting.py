@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 
-from purepg.runner import Progress
+from purepg.run_options import Progress
 
 
 @contextlib.contextmanager

@@ -23,8 +23,9 @@ class Flags:
     score: Literal["greedy", "final", "best", "area", "speed"] = "greedy"
     """What is compared, one number a seed: greedy games after training, the end of training, its best tenth, the mean
     over all of it, or minus the steps until solved."""
-    placement: Literal["auto", "one-after-another", "side-by-side", "spread"] = "auto"
-    """Where the seed axis goes on a device."""
+    placement: str = "auto"
+    """Where the seed axis goes: sequential (one seed after another on each device), vmap (all at once), shared (several
+    devices a seed), or auto, what suits the machine."""
     out: str | None = None
     """Folder; one that is there already is gone on with: only what is missing is trained. Default: a new one in
     runs/."""

@@ -131,7 +131,7 @@ class Pathwise(Estimator):
         if self.critic.has_value:
             target = jnp.where(rows.live, self._target(hyper, rows), 0.0)
             critic = self.critic.update(task, hyper, params, critic, rows, target, scale)
-        bonus = _entropy_gradient(self.bind(task), hyper, params, rows, scale)
+        bonus = _entropy_gradient(task, self.bind(task), hyper, params, rows, scale)
         return Estimate(
             gradient,
             jax.tree.map(jnp.add, gradient, bonus),
@@ -165,7 +165,7 @@ class Pathwise(Estimator):
 
 
 def _entropy_gradient(
-    policy: BoundPolicy, hyper: Hyperparams, params: Params, rows: Rows, scale: jax.Array
+    task: Task, policy: BoundPolicy, hyper: Hyperparams, params: Params, rows: Rows, scale: jax.Array
 ) -> Params:
     """∇ Σ_rows entropy_coefficient · scale · H(π(·|s)) at the observed states; free where the coefficient is 0."""
 
@@ -173,9 +173,8 @@ def _entropy_gradient(
         return jnp.vdot(weight, policy.distribution(params, observation).entropy()), ()
 
     def gradient(params):
-        return row_chunks.gradient(
-            bonus, params, rows.live, (rows.observation, hyper.entropy_coefficient * scale)
-        )[0]
+        data = rows.observation, hyper.entropy_coefficient * scale
+        return row_chunks.gradient(bonus, params, rows.live, data, task.backend)[0]
 
     nothing = functools.partial(jax.tree.map, jnp.zeros_like)
     return jax.lax.cond(jnp.asarray(hyper.entropy_coefficient) > 0, gradient, nothing, params)

@@ -164,10 +164,13 @@ class ScoreFunction(Estimator):
         scale = collection.row_scale(task, rows)
         weight = scale * step_weight * advantage
 
+        rows_per_chunk = self.rows_per_chunk or task.backend.rows_per_chunk
+        backend = replace(task.backend, rows_per_chunk=rows_per_chunk)
+
         def gradient(entropy_weight, value_weight):
             data = rows.observation, rows.action, weight, entropy_weight * scale, value_weight * scale, target
             surrogate = _surrogate(self.bind(task))
-            return row_chunks.gradient(surrogate, params, rows.live, data, rows_per_chunk=self.rows_per_chunk)
+            return row_chunks.gradient(surrogate, params, rows.live, data, backend)
 
         alone, _ = gradient(0.0, 0.0)
         full, entropy = gradient(hyper.entropy_coefficient, hyper.value_coefficient)
