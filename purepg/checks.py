@@ -9,6 +9,7 @@ import math
 import typing
 from typing import Any
 
+import jax
 import numpy as np
 from jax.core import Tracer
 
@@ -79,6 +80,22 @@ def kind(name: str, value: Any, fits: bool, wanted: str) -> None:
     """
     if not fits:
         raise InvalidInput(f"{name} = {_shown(value)}: give {wanted}")
+
+
+def same_arrays(name: str, tree: Any, of: str, like: Any) -> None:
+    """Refuses a pytree whose arrays are not of the structure and the shapes of those in `like`, which is called `of`.
+
+    Raises:
+      InvalidInput: names the first array that differs.
+    """
+    found, wanted = (
+        {jax.tree_util.keystr(path): np.shape(x) for path, x in jax.tree_util.tree_leaves_with_path(one)}
+        for one in (tree, like)
+    )
+    for path in wanted | found:
+        shape, right = found.get(path, "missing"), wanted.get(path, "none")
+        if shape != right:
+            raise InvalidInput(f"{name}: {path or 'it'} is {shape}, {of} have {right} there")
 
 
 def field(of: dataclasses.Field, value: Any) -> Any:

@@ -7,7 +7,7 @@ as one-hot vectors, everything else in float32 and flattened, but for a convolut
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import flax.linen as nn
 import jax
@@ -31,6 +31,15 @@ class Network(Protocol):
     def apply(
         self, params: Params, observation: jax.Array, inputs: Inputs, num_outputs: int
     ) -> jax.Array: ...
+
+
+@runtime_checkable
+class Affine(Protocol):
+    """A network that may be an affine map, and says so."""
+
+    def affine(self, params: Params) -> tuple[jax.Array, jax.Array] | None:
+        """Kernel `[O, num_outputs]` and bias `[num_outputs]` on observations as vectors `[O]`; None if it is none."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -59,6 +68,13 @@ class MLP:
 
     def apply(self, params: Params, observation: jax.Array, inputs: Inputs, num_outputs: int) -> jax.Array:
         return self._module(num_outputs).apply({"params": params}, encode(observation, inputs))  # pyright: ignore
+
+    def affine(self, params: Params) -> tuple[jax.Array, jax.Array] | None:
+        """Kernel `[O, num_outputs]` and bias `[num_outputs]`; None where there are hidden layers."""
+        if self.hidden:
+            return None
+        (layer,) = params.values()
+        return layer["kernel"], layer["bias"]
 
     def _module(self, num_outputs: int) -> nn.Module:
         weights = _INITIALIZERS[self.initializer]

@@ -1,6 +1,6 @@
 """What an estimator is: rows of experience in, an estimate of ∇J out."""
 
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import jax
 
@@ -45,6 +45,20 @@ class Estimate(NamedTuple):
 
 class Estimator(Protocol):
     """Static record: hashes by value, holds no arrays."""
+
+    @property
+    def collects(self) -> Literal["games", "segments"]:
+        """How it collects by nature, where nobody asks for the other way."""
+        return "games"
+
+    @property
+    def shares_value(self) -> bool:
+        """Whether V is an output of the policy's network, and so in the parameters."""
+        return False
+
+    def with_critic(self, critic: Any) -> Self:
+        """The same estimator with another critic."""
+        ...
 
     def check(self, task: Task) -> None:
         """Raises `InvalidInput` where this estimator cannot be right for the task."""

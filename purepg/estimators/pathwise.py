@@ -21,8 +21,8 @@ Accelerated Policy Learning with Parallel Differentiable Simulation (2022).
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -58,6 +58,17 @@ class Pathwise:
 
     def __post_init__(self):
         named_parts(self, critic=critics)
+
+    @property
+    def collects(self) -> Literal["games", "segments"]:
+        return "segments" if self.time_limit == "bootstrap" else "games"
+
+    @property
+    def shares_value(self) -> bool:
+        return False
+
+    def with_critic(self, critic: Any) -> Self:
+        return replace(self, critic=critic)
 
     def check(self, task: Task) -> None:
         if not isinstance(self.critic, NoCritic | OwnCritic):

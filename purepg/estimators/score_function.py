@@ -26,8 +26,8 @@ Reference: Williams (1992); Sutton, McAllester, Singh and Mansour, Policy Gradie
 with Function Approximation (2000); Schulman et al. (2016) for GAE; Pardo et al. (2018) for time limits.
 """
 
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -76,6 +76,17 @@ class ScoreFunction:
 
     def __post_init__(self):
         named_parts(self, baseline=baselines, critic=critics)
+
+    @property
+    def collects(self) -> Literal["games", "segments"]:
+        return "segments" if self.time_limit == "bootstrap" else "games"
+
+    @property
+    def shares_value(self) -> bool:
+        return self.critic == critics.SharedCritic()
+
+    def with_critic(self, critic: Critic) -> Self:
+        return replace(self, critic=critic)
 
     def check(self, task: Task) -> None:
         if self.target not in _TARGETS:
