@@ -9,6 +9,7 @@ the dynamics, may still carry the model of the class that it extends. That is fo
 what the state says, and no transition may be one that the model rules out.
 """
 
+import functools
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -63,20 +64,16 @@ def _finite_mdp(
 ) -> Params:
     """The gradient by the logits of all states, carried back through what is observed there to the parameters."""
 
-    def logits(params):
+    def logits_of(params):
         distribution: Any = policy.distribution(params, observed)
         return distribution.logits
 
-    at, pull_back = jax.vjp(logits, params)
+    at, pull_back = jax.vjp(logits_of, params)
     env_params = environments.parameters(task.env, hyper.env)
     transition, reward, initial = environments.exact_model(task.env, env_params)
+    logits, horizon = np.asarray(at, np.float64), _horizon(task, env_params)
     by_logits = exact.policy_gradient(
-        transition,
-        reward,
-        initial,
-        np.asarray(at, np.float64),
-        float(hyper.discount),
-        horizon=_horizon(task, env_params),
+        transition, reward, initial, logits, float(hyper.discount), horizon=horizon
     )
     return jax.tree.map(np.asarray, pull_back(jnp.asarray(hyper.reward_scale * by_logits, at.dtype))[0])
 
@@ -85,28 +82,18 @@ def _lqr(task: Task, hyper: Hyperparams, params: Params, policy: BoundPolicy) ->
     """The gradient by K, c and σ, carried back to the parameters, all in float64."""
     env_params = environments.parameters(task.env, hyper.env)
     problem = environments.resolve(task.env).exact_lqr(env_params)
-    A, B, Q, R, second_moment, noise = (np.asarray(x, np.float64) for x in problem[:6])
-    mean = np.asarray(env_params.initial_mean, np.float64)
+    in_float64 = functools.partial(jax.tree.map, lambda x: np.asarray(x, np.float64))
+    A, B, Q, R, second_moment, noise = in_float64(tuple(problem[:6]))
+    mean, scale = in_float64((env_params.initial_mean, hyper.reward_scale))
     with jax.enable_x64(True):
-        at, pull_back = jax.vjp(policy.linear, jax.tree.map(lambda x: np.asarray(x, np.float64), params))
+        at, pull_back = jax.vjp(policy.linear, in_float64(params))
         assert at is not None
-        arguments: Any = (
-            _bordered(A, corner=1.0),
-            np.pad(B, ((0, 1), (0, 0))),
-            _bordered(Q),
-            R,
-            -np.column_stack([at.gain, at.offset]),
-            _bordered(second_moment, mean, corner=1.0),
-        )
-        options: Any = {
-            "discount": float(hyper.discount),
-            "action_std": np.asarray(at.std),
-            "horizon": _horizon(task, env_params),
-            "noise_covariance": _bordered(noise),
-        }
-        scale = float(hyper.reward_scale)
-        by_gain = scale * exact.lqr_gradient(*arguments, **options)  # of the cost by −K̃: two signs cancel
-        by_std = -scale * exact.lqr_std_gradient(*arguments, **options)
+        gain, moments = -np.column_stack([at.gain, at.offset]), _bordered(second_moment, mean, corner=1.0)
+        arrays = _bordered(A, corner=1.0), np.pad(B, ((0, 1), (0, 0))), _bordered(Q), R, gain, moments
+        options: Any = {"discount": float(hyper.discount), "horizon": _horizon(task, env_params)}
+        options |= {"action_std": np.asarray(at.std), "noise_covariance": _bordered(noise)}
+        by_gain = scale * exact.lqr_gradient(*arrays, **options)  # of the cost by −K̃: two signs cancel
+        by_std = -scale * exact.lqr_std_gradient(*arrays, **options)
         by_linear = Linear(by_gain[:, :-1], by_gain[:, -1], by_std)
         return jax.tree.map(np.asarray, pull_back(jax.tree.map(jnp.asarray, by_linear))[0])
 

@@ -110,15 +110,9 @@ def signal_to_noise_over_training(
     state, ratios = jax.jit(lambda: init(method, hyper, key))(), []
     at = np.arange(0, num_updates, gap)
     for iteration in at:
-        params = method.params(state.learner)
+        params, batch_key = method.params(state.learner), jax.random.fold_in(measuring_key(key), iteration)
         measured = gradient_statistics(
-            method.task,
-            method.estimator,
-            hyper,
-            params,
-            jax.random.fold_in(measuring_key(key), iteration),
-            num_batches,
-            reference=None,
+            method.task, method.estimator, hyper, params, batch_key, num_batches, reference=None
         )
         ratios.append(measured.snr)
         state = advance(state)
