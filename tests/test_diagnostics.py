@@ -304,8 +304,12 @@ def test_numbers_of_several_replicates_are_refused():
     [
         ("exact", "reference = 'exact': give diagnostics.Reference"),
         (({"table": np.zeros((1, 2))},) * 2, "give diagnostics.Reference"),
+        (np.zeros((1, 2)), "give diagnostics.Reference"),
         (Reference({"table": np.zeros((2, 2))}), r"reference.gradient: \['table'\] is \(2, 2\)"),
-        (Reference({"table": np.zeros((1, 2))}, {"table": 0.0}), r"reference.error: \['table'\] is \(\)"),
+        (
+            Reference({"table": np.zeros((1, 2))}, {"table": 0.0}),
+            r"reference.standard_error: \['table'\] is \(\)",
+        ),
         (Reference({"bias": np.zeros(2)}), r"reference.gradient: \['table'\] is missing"),
     ],
 )

@@ -100,8 +100,8 @@ def check_reference(reference: Any, params: Params) -> None:
       InvalidInput: it is neither a `Reference` like the parameters, nor None, nor "measure".
     """
     if isinstance(reference, Reference):
-        for name in ("gradient", "error"):
-            checks.same_arrays(f"reference.{name}", getattr(reference, name), "the parameters", params)
+        for name, tree in (("gradient", reference.gradient), ("standard_error", reference.error)):
+            checks.same_arrays(f"reference.{name}", tree, "the parameters", params)
         return
     fits = reference is None or (isinstance(reference, str) and reference == "measure")
     checks.kind(
