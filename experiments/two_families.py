@@ -121,7 +121,7 @@ def family_cells() -> dict[str, str]:
     return cells
 
 
-def measured(task: Any, hyper: Any, params: Any, batches: int, reference: Any = None) -> dict[str, Any]:
+def measured(task: Any, hyper: Any, params: Any, batches: int, reference: Any = "measure") -> dict[str, Any]:
     """Statistics of both families on a task; a string where one refuses."""
     found: dict[str, Any] = {}
     for name, preset in PRESETS.items():
@@ -149,7 +149,7 @@ def ball() -> dict[str, Any]:
     true = unit * float(purepg.environments.resolve(spec).expected_gradient(mean, std).mean)  # pyright: ignore
     seen = np.array([5.0, 3.0])[:, None] * true  # the observation multiplies the kernel
     gradient = {"network": {k: {"kernel": seen, "bias": np.array([true])} for k in params["network"]}}
-    reference = gradient, jax.tree.map(np.zeros_like, gradient)
+    reference = diagnostics.Reference(gradient)
     found = measured(task, purepg.Hyperparams(discount=1.0), params, 200, reference)
     (layer,) = params["network"]
     return {

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from purepg import environments, normalization, rollout
+from purepg import environments, rollout, running_moments
 from purepg.environments import Environment
 from purepg.hyperparams import Hyperparams
 from purepg.networks import Params
@@ -90,7 +90,7 @@ def row_scale(task: Task, rows: Rows) -> jax.Array:
 
 def observed(task: Task, rows: Rows) -> Any:
     """The moments of the observations, where the task normalises by them."""
-    return normalization.moments(rows.observation, rows.live) if task.normalize_observations else ()
+    return running_moments.of(rows.observation, rows.live) if task.normalize_observations else ()
 
 
 def ends(rows: Rows, time_limit: str) -> tuple[jax.Array, jax.Array]:

@@ -34,6 +34,15 @@ class Network(Protocol):
     ) -> jax.Array: ...
 
 
+@runtime_checkable
+class Affine(Protocol):
+    """A network that may be an affine map, and says so."""
+
+    def affine(self, params: Params) -> tuple[jax.Array, jax.Array] | None:
+        """Kernel `[O, num_outputs]` and bias `[num_outputs]` on observations as vectors `[O]`; None if it is none."""
+        ...
+
+
 @dataclass(frozen=True)
 class MLP:
     """A multilayer perceptron on the flattened observation."""
@@ -60,6 +69,13 @@ class MLP:
 
     def apply(self, params: Params, observation: jax.Array, inputs: Inputs, num_outputs: int) -> jax.Array:
         return self._module(num_outputs).apply({"params": params}, encode(observation, inputs))  # pyright: ignore
+
+    def affine(self, params: Params) -> tuple[jax.Array, jax.Array] | None:
+        """Kernel `[O, num_outputs]` and bias `[num_outputs]`; None where there are hidden layers."""
+        if self.hidden:
+            return None
+        (layer,) = params.values()
+        return layer["kernel"], layer["bias"]
 
     def _module(self, num_outputs: int) -> nn.Module:
         weights = _INITIALIZERS[self.initializer]

@@ -18,7 +18,7 @@ from purepg import checks, distributions, environments
 from purepg.distributions import Categorical, ClippedGaussian, Distribution, Sides, SquashedGaussian
 from purepg.environments import EnvironmentSpec
 from purepg.errors import InvalidInput
-from purepg.networks import MLP, Network, Params, outputs_of
+from purepg.networks import MLP, Affine, Network, Params, outputs_of
 from purepg.shapes import check_shapes
 
 
@@ -27,6 +27,19 @@ class Outputs(NamedTuple):
 
     distribution: Distribution  # [...]
     value: Any = None  # [...] V, of a policy bound with a value
+
+
+class Linear(NamedTuple):
+    """A linear Gaussian policy: the action is K o + c + σ ε for an observation o `[O]`."""
+
+    gain: Any  # K [A, O]
+    offset: Any  # c [A]
+    std: Any  # σ [A], or [] for all components
+
+
+def not_linear(params: Params) -> Linear | None:
+    """What a policy that is no linear Gaussian one says of itself."""
+    del params
 
 
 class BoundPolicy(NamedTuple):
@@ -39,6 +52,8 @@ class BoundPolicy(NamedTuple):
     see: Callable[[Params, jax.Array], jax.Array] = lambda params, observation: (
         observation
     )  # what a network sees
+    # For closed forms, differentiable; None where the policy is not of this form: who replaces `outputs` sees to it.
+    linear: Callable[[Params], Linear | None] = not_linear
 
     def distribution(self, params: Params, observation: jax.Array) -> Distribution:
         return self.outputs(params, observation).distribution
@@ -129,13 +144,8 @@ class Gaussian:
 
         def outputs(params: Params, observation: jax.Array) -> Outputs:
             out = outputs_of(self.network, params["network"], observation, inputs, num_outputs)
-            mean = out[..., :size]
-            if self.std == "state":
-                std = self.initial_std * jnp.exp(out[..., size:num_means])
-            elif self.std == "learned":
-                std = jnp.exp(params["log_std"])
-            else:
-                std = jnp.asarray(self.initial_std)
+            mean, by_state = out[..., :size], out[..., size:num_means]
+            std = self.initial_std * jnp.exp(by_state) if self.std == "state" else self._std(params)
             std = jnp.broadcast_to(std, mean.shape)
             distribution = family(mean, std, sides) if bounded else distributions.Gaussian(mean, std)
             return Outputs(distribution, out[..., -1] if with_value else None)
@@ -151,7 +161,18 @@ class Gaussian:
             )
             return jnp.clip(middle + scale * action, low, high)
 
-        return BoundPolicy(init, outputs, play)
+        return BoundPolicy(init, outputs, play, linear=lambda params: self._linear(params, size))
+
+    def _std(self, params: Params) -> jax.Array:
+        """σ `[A]` or `[]`, where it is the same in every state."""
+        return jnp.exp(params["log_std"]) if self.std == "learned" else jnp.asarray(self.initial_std)
+
+    def _linear(self, params: Params, size: int) -> Linear | None:
+        layer = self.network.affine(params["network"]) if isinstance(self.network, Affine) else None
+        if layer is None or self.std == "state" or self.squash:
+            return None
+        kernel, bias = layer  # the last column is V's, where a critic shares the network
+        return Linear(kernel[:, :size].T, bias[:size], self._std(params))
 
 
 @functools.cache

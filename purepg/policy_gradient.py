@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from purepg import checks, collection, derivable, metrics, normalization
+from purepg import checks, collection, derivable, metrics, running_moments
 from purepg.estimators.base import Estimator, EstimatorState, check_estimate, check_state
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
@@ -57,7 +57,7 @@ class PolicyGradient(Method):
         step, optimizer = self.optimizer.transformation(hyper).update(descent, state.optimizer, state.params)
         params: Any = optax.apply_updates(state.params, step)
         if self.task.normalize_observations:
-            params = params._replace(observed=normalization.merge(params.observed, estimate.observed))
+            params = params._replace(observed=running_moments.merge(params.observed, estimate.observed))
         numbers = estimate.metrics | {"gradient_norm": metrics.once(derivable.norm(descent))}
         return PolicyGradientState(params, optimizer, estimate.state), numbers
 

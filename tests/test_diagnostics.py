@@ -12,7 +12,9 @@ from problems import two_states
 
 import envs
 import purepg
-from purepg import baselines, bias_test, diagnostics, estimators, gradient_moments
+from purepg import baselines, diagnostics, estimators
+from purepg.diagnostics import Reference
+from purepg.diagnostics import moments as batch_moments
 from purepg.errors import InvalidInput
 
 HYPER = purepg.Hyperparams(discount=0.9)
@@ -98,10 +100,10 @@ def test_a_sampled_reference_has_its_error():
     task = purepg.Task("CartPole-v1", purepg.Softmax(purepg.MLP((2,))), purepg.Games(16, 8))
     params = task.bind_policy().init(jax.random.key(0))
     assert diagnostics.exact_gradient(task, HYPER, params) is None
-    mean, error = diagnostics.reference_gradient(task, HYPER, params, jax.random.key(0), num_games=20_000)
-    assert all((e > 0).any() for e in jax.tree.leaves(error))
+    reference = diagnostics.reference_gradient(task, HYPER, params, jax.random.key(0), num_games=20_000)
+    assert all((e > 0).any() for e in jax.tree.leaves(reference.standard_error))
     found = diagnostics.gradient_statistics(
-        task, estimators.make("reinforce"), HYPER, params, jax.random.key(1), 200, reference=(mean, error)
+        task, estimators.make("reinforce"), HYPER, params, jax.random.key(1), 200, reference=reference
     )
     assert found.largest_bias_z < 4.5  # of some 16 components
 
@@ -144,11 +146,10 @@ def test_signal_to_noise_over_training_is_measured_where_the_run_was():
     at, snr = diagnostics.signal_to_noise_over_training(method, hyper, key, 7, num_points=3, num_batches=50)
     np.testing.assert_array_equal(at, [0, 2, 4, 6])
     state, _ = purepg.train(method, hyper, purepg.init(method, hyper, key), 4)
-    nothing = jax.tree.map(jnp.zeros_like, state.learner.params)
     there = diagnostics.gradient_statistics(
         method.task, method.estimator, hyper, state.learner.params,
         jax.random.fold_in(diagnostics.measuring_key(key), 4), 50,
-        reference=(nothing, nothing),
+        reference=None,
     )  # fmt: skip
     np.testing.assert_allclose(snr[2], there.snr, rtol=1e-4)
 
@@ -295,6 +296,94 @@ def test_numbers_of_several_replicates_are_refused():
         diagnostics.exact_gradient(task, purepg.Hyperparams(discount=np.array([0.9, 0.5])), params)
 
 
+# What a reference may be
+
+
+@pytest.mark.parametrize(
+    ("reference", "words"),
+    [
+        ("exact", "reference = 'exact': give diagnostics.Reference"),
+        (({"table": np.zeros((1, 2))},) * 2, "give diagnostics.Reference"),
+        (np.zeros((1, 2)), "give diagnostics.Reference"),
+        (Reference({"table": np.zeros((2, 2))}), r"reference.gradient: \['table'\] is \(2, 2\)"),
+        (
+            Reference({"table": np.zeros((1, 2))}, {"table": 0.0}),
+            r"reference.standard_error: \['table'\] is \(\)",
+        ),
+        (Reference({"bias": np.zeros(2)}), r"reference.gradient: \['table'\] is missing"),
+    ],
+)
+def test_what_is_no_reference_is_refused_before_anything_is_measured(reference, words, monkeypatch):
+    task, estimator = bandit(0.5), estimators.ScoreFunction()
+    params = task.bind_policy().init(jax.random.key(0))
+    monkeypatch.delattr("purepg.diagnostics.statistics.measure")
+    for call, what in ((diagnostics.gradient_statistics, estimator), (diagnostics.compare, {"a": estimator})):
+        with pytest.raises(InvalidInput, match=words) as refusal:
+            call(task, what, HYPER, params, jax.random.key(0), 4, reference=reference)
+        assert "\n" not in str(refusal.value)
+
+
+def test_without_a_reference_nothing_is_said_of_a_bias():
+    task, estimator = bandit(0.5, num_games=4), {"a": estimators.ScoreFunction()}
+    params = task.bind_policy().init(jax.random.key(0))
+    known = Reference({"table": np.array([[0.25, -0.25]])})
+    none, given, measured = (
+        diagnostics.compare(task, estimator, HYPER, params, jax.random.key(0), 50, reference=reference)["a"]
+        for reference in (None, known, "measure")
+    )
+    for name in ("mean", "variance", "standard_error"):
+        np.testing.assert_array_equal(*(getattr(s, name)["table"] for s in (none, measured)))
+    assert none.snr == measured.snr
+    for value in (none.cosine, none.bias_p_value, none.largest_bias_z):
+        assert np.isnan(value)
+    assert np.isnan(none.reference["table"]).all()
+    assert np.isnan(diagnostics.to_dataset({"a": none})["largest_bias_z"]).all()
+    assert given.bias_p_value == pytest.approx(
+        measured.bias_p_value, rel=1e-4
+    )  # the same gradient, in float32
+    assert (given.reference_error["table"] == 0).all()
+
+
+@dataclasses.dataclass(frozen=True)
+class Doubled:
+    """A user's own policy: another by its name, twice as far in its gains or logits."""
+
+    policy: Any
+
+    def bind(self, env, *, with_value=False):
+        bound = self.policy.bind(env, with_value=with_value)
+
+        def doubled(params):
+            return jax.tree.map(lambda x: 2 * x, params)
+
+        return bound._replace(
+            outputs=lambda params, observation: bound.outputs(doubled(params), observation),
+            linear=lambda params: bound.linear(doubled(params)),
+        )
+
+
+@pytest.mark.parametrize("name", ["Chain", "LQR"])
+def test_a_closed_form_asks_the_policy_not_its_class(name):
+    task = of(name, 4)
+    own = dataclasses.replace(task, policy=Doubled(task.policy))
+    params = elsewhere(task)
+    found = diagnostics.exact_gradient(own, HYPER, params)
+    plain = diagnostics.exact_gradient(task, HYPER, jax.tree.map(lambda x: 2 * x, params))
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, 2 * y, rtol=1e-6), found, plain)
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        of("LQR", 4, purepg.Gaussian(purepg.MLP((3,)))),
+        of("LQR", 4, purepg.Gaussian(purepg.MLP(()), "state")),
+        dataclasses.replace(of("LQR", 4), normalize_observations=True),
+    ],
+)
+def test_a_policy_that_is_not_linear_has_no_closed_form(task):
+    assert diagnostics.exact_gradient(task, HYPER, task.bind_policy().init(jax.random.key(0))) is None
+
+
 # A critic that shares the network
 
 
@@ -343,14 +432,15 @@ class Wrapped(estimators.Estimator):
         return self._pack(self.inner.init(task, hyper, params, key))
 
     def estimate(self, task, hyper, params, state, key):
-        games = purepg.trajectory.Running(*state.games) if self.hidden else state.games
+        games = state.learned[1] if self.hidden else state.games
         inner = estimators.EstimatorState(games, state.learned[0])
         estimate = self.inner.estimate(task, hyper, params, inner, key)
         return estimate._replace(state=self._pack(estimate.state))
 
     def _pack(self, state):
-        games = tuple(state.games) if self.hidden else state.games
-        return estimators.EstimatorState(games, (state.learned, jnp.zeros(())))
+        if self.hidden:
+            return estimators.EstimatorState((), (state.learned, state.games))
+        return estimators.EstimatorState(state.games, (state.learned, jnp.zeros(())))
 
 
 def test_running_games_are_fresh_wherever_they_are_in_the_state():
@@ -358,9 +448,8 @@ def test_running_games_are_fresh_wherever_they_are_in_the_state():
     task = dataclasses.replace(of("Chain"), collect=purepg.Segments(4, 2, max_steps=12))
     params = elsewhere(task, Wrapped())
     measure = functools.partial(diagnostics.gradient_statistics, task)
-    nothing = jax.tree.map(np.zeros_like, params)
     plain, wrapped = (
-        measure(e, HYPER, params, jax.random.key(0), 400, reference=(nothing, nothing))
+        measure(e, HYPER, params, jax.random.key(0), 400, reference=None)
         for e in (estimators.make("gae"), Wrapped())
     )
     np.testing.assert_allclose(wrapped.total_variance, plain.total_variance, rtol=1e-5)
@@ -424,14 +513,15 @@ def made_up(difference, spread, num_batches, seed):
     rng = np.random.default_rng(seed)
     noise = spread * (rng.normal(size=(num_batches, 3000)) + rng.normal(size=(num_batches, 1)))
     samples = jnp.asarray(1.0 + difference + noise, jnp.float32)
-    start = gradient_moments.zero({"a": samples[0]})
-    directions = bias_test.signs({"a": samples[0]})
+    start = batch_moments.zero({"a": samples[0]})
+    directions = batch_moments.signs({"a": samples[0]})
 
     def add(moments, x):
-        return gradient_moments.add(moments, {"a": x}, bias_test.along(directions, {"a": x}), 1.0), None
+        sample = batch_moments.Sample({"a": x}, batch_moments.along(directions, {"a": x}))
+        return batch_moments.add(moments, sample, 1.0), None
 
     moments = jax.tree.map(np.asarray, jax.jit(lambda x: jax.lax.scan(add, start, x)[0])(samples))
-    truth = {"a": np.ones(3000)}, {"a": np.zeros(3000)}
+    truth = Reference({"a": np.ones(3000)})
     return diagnostics.statistics_of(of("Bandit"), moments, truth, 1.0)
 
 
@@ -456,7 +546,7 @@ def test_rare_events_are_no_bias_and_a_missing_layer_is():
     assert found.bias_p_value > 1e-3
     assert found.largest_bias_z > 100
     mean, error = found.reference, found.reference_error
-    other = jax.tree.map(lambda x: 1.5 * x, mean), error
+    other = Reference(jax.tree.map(lambda x: 1.5 * x, mean), error)
     found = diagnostics.gradient_statistics(
         task, estimators.make("reinforce-loo"), HYPER, params, jax.random.key(0), 200, reference=other
     )
@@ -468,7 +558,7 @@ def test_what_is_not_finite_is_no_signal():
     params = jax.tree.map(lambda x: x * jnp.nan, task.bind_policy().init(jax.random.key(0)))
     nothing = jax.tree.map(np.zeros_like, params)
     found = diagnostics.gradient_statistics(
-        task, estimators.ScoreFunction(), HYPER, params, jax.random.key(0), 4, reference=(nothing, nothing)
+        task, estimators.ScoreFunction(), HYPER, params, jax.random.key(0), 4, reference=Reference(nothing)
     )
     for value in (found.snr, found.largest_bias_z, found.bias_p_value, found.cosine):
         assert np.isnan(value)

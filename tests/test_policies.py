@@ -202,6 +202,36 @@ def test_a_softmax_has_its_value_beside_the_logits():
     np.testing.assert_allclose(value, outputs[:, 2], rtol=1e-5)
 
 
+# The linear form
+
+
+@pytest.mark.parametrize("with_value", [False, True])
+@pytest.mark.parametrize("std", ["fixed", "learned"])
+def test_a_linear_policy_says_what_it_does(std, with_value):
+    """Also beside V, also of several numbers."""
+    policy = purepg.Gaussian(LINEAR, std, 0.3).bind(purepg.environment("LQR"), with_value=with_value)
+    moved = [x + 0.5 for x in jax.tree.leaves(policy.init(KEY))]
+    params = jax.tree.unflatten(jax.tree.structure(policy.init(KEY)), moved)
+    seen = np.array([[1.0, -2.0], [0.5, 3.0]], np.float32)
+    linear, distribution = policy.linear(params), policy.distribution(params, jnp.asarray(seen))
+    np.testing.assert_allclose(seen @ linear.gain.T + linear.offset[None], distribution.mean, rtol=1e-5)
+    np.testing.assert_allclose(np.broadcast_to(linear.std, (2, 1)), distribution.std, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("policy", "env"),
+    [
+        (purepg.Gaussian(purepg.MLP((3,))), "LQR"),
+        (purepg.Gaussian(LINEAR, "state"), "LQR"),
+        (purepg.Gaussian(LINEAR, squash=True), "Pendulum-v1"),
+        (purepg.Softmax(LINEAR), "CartPole-v1"),
+    ],
+)
+def test_a_policy_of_another_form_has_no_linear_one(policy, env):
+    bound = policy.bind(purepg.environment(env))
+    assert bound.linear(bound.init(KEY)) is None
+
+
 # How actions are played
 
 

@@ -82,7 +82,6 @@ def _saved(parsed: Flags) -> tuple[Any, ...]:
       InvalidInput: a flag says something else than the run, or the run is no policy gradient's.
     """
     from purepg import diagnostics, results, seeds
-    from purepg.critics import SharedCritic
     from purepg.policy_gradient import PolicyGradient
     from purepg.task import Games
 
@@ -103,5 +102,5 @@ def _saved(parsed: Flags) -> tuple[Any, ...]:
     max_steps = parsed.max_steps or task.collect.max_steps
     task = dataclasses.replace(task, collect=Games(parsed.games, max_steps))
     (own,) = seeds.keys(seeds.numbered([parsed.seed]))
-    with_value = isinstance(getattr(result.method.estimator, "critic", None), SharedCritic)
+    with_value = result.method.estimator.shares_value
     return task, hyper, result.params(parsed.seed), diagnostics.measuring_key(own), with_value

@@ -160,19 +160,9 @@ def gradient_statistics(statistics: dict[str, Any], env_name: str) -> None:
 
     one = next(iter(statistics.values()))
     table = Table(title=f"{env_name}: {one.num_batches} batches of {one.num_games} games")
-    columns = (
-        "estimator",
-        "variance",
-        "signal/noise",
-        "cosine",
-        "p if unbiased",
-        "steps",
-        "ms",
-        "variance × steps",
-    )
-    for column in columns:
-        named = column == "estimator"
-        table.add_column(column, justify="left" if named else "right", no_wrap=named)
+    table.add_column("estimator", no_wrap=True)
+    for column in ("variance", "signal/noise", "cosine", "p if unbiased", "steps", "ms", "variance × steps"):
+        table.add_column(column, justify="right")
     for name, s in statistics.items():
         numbers = s.total_variance, s.snr, s.cosine, s.bias_p_value, s.steps, 1000 * s.seconds, s.cost
         table.add_row(name, *(f"{x:.4g}" for x in numbers))

@@ -1,0 +1,61 @@
+"""Running moments: mean and spread of samples that come one after another, or many at a time.
+
+The count n, the mean m and the squared deviations D = Σ (x − m)² are all that is kept, component by component:
+
+    one more, d = x − m             n' = n + 1        m' = m + d / n'            D' = D + d (x − m')
+    those of two sets, d = m_b − m_a    n = n_a + n_b    m = m_a + d n_b / n    D = D_a + D_b + d² n_a n_b / n
+
+Σ x² − n m² would be a small difference of large numbers; these are not. A sample is an array or a pytree of them, in
+NumPy or JAX.
+
+Reference: Welford (1962); Chan, Golub and LeVeque (1983).
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class Moments(NamedTuple):
+    """Of n samples."""
+
+    count: Any  # [], n
+    mean: Any  # like a sample
+    deviation: Any  # like a sample, Σ (x − mean)²
+
+
+def zero(like: Any) -> Moments:
+    """Of no sample at all."""
+    zeros = jax.tree.map(jnp.zeros_like, like)
+    return Moments(jnp.zeros(()), zeros, zeros)
+
+
+def of(samples: jax.Array, where: jax.Array) -> Moments:
+    """Of samples `[*rows, *shape]`, those where `where` `[*rows]` holds, in float32; the others may be anything."""
+    samples, axes = samples.astype(jnp.float32), tuple(range(where.ndim))
+    mask = where.reshape(where.shape + (1,) * (samples.ndim - where.ndim))
+    count = jnp.sum(where, dtype=jnp.float32)
+    mean = jnp.sum(jnp.where(mask, samples, 0.0), axis=axes) / jnp.maximum(count, 1.0)
+    centred = samples - jnp.broadcast_to(mean, samples.shape)
+    deviation = jnp.sum(jnp.where(mask, centred**2, 0.0), axis=axes)
+    return Moments(count, mean, deviation)
+
+
+def add(moments: Moments, sample: Any) -> Moments:
+    """With one sample more."""
+    count = moments.count + 1.0
+    before = jax.tree.map(lambda x, m: x - m, sample, moments.mean)
+    mean = jax.tree.map(lambda m, d: m + d / count, moments.mean, before)
+    deviation = jax.tree.map(lambda s, d, x, m: s + d * (x - m), moments.deviation, before, sample, mean)
+    return Moments(count, mean, deviation)
+
+
+def merge(a: Moments, b: Moments) -> Moments:
+    """Of both sets of samples together; either may be empty."""
+    count = a.count + b.count
+    share = b.count / (count + (count == 0))
+    apart = jax.tree.map(lambda x, y: y - x, a.mean, b.mean)
+    mean = jax.tree.map(lambda m, d: m + d * share, a.mean, apart)
+    deviation = jax.tree.map(lambda u, v, d: u + v + d**2 * a.count * share, a.deviation, b.deviation, apart)
+    return Moments(count, mean, deviation)
