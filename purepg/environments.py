@@ -97,7 +97,7 @@ def resolve(spec: EnvironmentSpec) -> Environment:
 def reset(env: Environment, key: jax.Array, params: Any) -> tuple[jax.Array, Any]:
     """A fresh game: its observation `[*shape]` and the environment's state."""
     with usual_promotions(), _named(env, "reset_env"):
-        observation, state = env.reset_env(key, params)
+        observation, state = env.reset_env(key, _in_jax(params))
         return observation, state
 
 
@@ -110,6 +110,7 @@ def step(
       InvalidInput: reward or terminated is not one number.
     """
     with usual_promotions(), _named(env, "step_env"):
+        params = _in_jax(params)
         observation, state, reward, terminated, _ = env.step_env(key, state, action, params)
         truncated = env.is_truncated(state, params) if _has_limit(env, params) else False
     one = functools.partial(_one_number, env)
@@ -120,6 +121,13 @@ def step(
         one("terminated", terminated, bool),
         one("truncated", truncated, bool),
     )
+
+
+def _in_jax(params: Any) -> Any:
+    """NumPy's arrays as JAX's: a tracer cannot index the others, which stay concrete until they are used."""
+    if any(isinstance(x, np.ndarray) for x in jax.tree.leaves(params)):
+        return jax.tree.map(jnp.asarray, params)
+    return params
 
 
 @contextlib.contextmanager
@@ -173,12 +181,8 @@ def names() -> list[str]:
 
 
 def parameters(spec: EnvironmentSpec, params: Any) -> Any:
-    """The environment's parameters: those given, as JAX's arrays, or its defaults where `params` is None."""
-    if params is None:
-        return resolve(spec).default_params
-    if any(isinstance(x, np.ndarray) for x in jax.tree.leaves(params)):  # which a tracer cannot index
-        return jax.tree.map(jnp.asarray, params)
-    return params
+    """The environment's parameters: those given, or its defaults where `params` is None."""
+    return resolve(spec).default_params if params is None else params
 
 
 def time_limit(spec: EnvironmentSpec, params: Any = None) -> int:
