@@ -69,7 +69,8 @@ def run(
       evaluation_games: games of an evaluation of each seed; 0 for none.
       evaluate_every: updates between two evaluations during training, a divisor of `num_updates`, if given; 0: only at
         the end. They are the metric "greedy_return", draw from keys of their own and leave the training as it is.
-      placement: where the seed axis goes; by default what suits the backend.
+      placement: where the seed axis goes, as of `purepg.seeds.map`: "sequential", "vmap" or "shared"; "auto" is what
+        suits the devices, "shared" on a CPU with more of them than seeds.
       directory: a new folder to save the run in, with checkpoints from which `purepg.resume` goes on; none: the run is
         in memory alone.
       checkpoint_seconds: time between two checkpoints at least; they are written between chunks of updates.

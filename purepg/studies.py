@@ -119,7 +119,7 @@ def study(
       num_steps: a budget of environment steps of each replicate, as of `purepg.run`.
       evaluation_games: games of a greedy evaluation of each replicate; 0 for none.
       evaluate_every: updates between two evaluations during training; 0: only at the end.
-      placement: where the replicates' axis goes.
+      placement: where the replicates' axis goes, as of `purepg.run`.
       directory: a new folder, or that of a study to go on with; none: in memory alone.
       checkpoint_seconds: time between two checkpoints at least.
       report: called between chunks of updates, with the progress of the whole study.
