@@ -23,6 +23,7 @@ from purepg import (
     results,
     run_folder,
     run_length,
+    saved_state,
 )
 from purepg import seeds as seed_axis
 from purepg.checkpoint import Checkpoints, Reached
@@ -177,7 +178,7 @@ def evaluate_seeds(
     placed = Placed(fresh, len(result.seeds))
     defaults = environments.parameters(result.method.task.env, None)
     hyper = hyperparams.over_seeds(result.hyper, defaults, len(result.seeds))
-    arguments = placed.pad((hyper, result.state))
+    arguments = placed.pad((hyper, saved_state.filled(result.state)))
     return placed.unpad(placed.compile(*arguments)(*arguments))
 
 
