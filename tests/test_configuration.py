@@ -248,6 +248,18 @@ def test_what_is_ours_is_saved_by_its_public_name_and_the_rest_by_its_module(thi
     assert configuration.encode(thing) == {"function": name}
 
 
+def test_a_module_that_moves_leaves_names_as_they_are(monkeypatch):
+    at = {"baselines": "purepg.estimators.baselines", "families": "purepg.exact.families"}
+    monkeypatch.setattr(purepg, "_path", lambda name: at.get(name, f"purepg.{name}"))
+    found = names.spellings("purepg.estimators.baselines", "Mean")
+    assert found == ["purepg:baselines.Mean", "purepg:estimators.Mean"]
+    found = names.spellings("purepg.exact.families", "Gamma")
+    assert found == ["purepg:families.Gamma", "purepg:exact.Gamma"]
+    assert names.spellings("purepg.methods.anywhere", "MLP") == ["purepg:MLP"]
+    assert names.spellings("purepg.methods.anywhere", "Own") == []
+    assert names.spellings("purepg_of_mine.estimators", "Mean") == ["purepg_of_mine.estimators:Mean"]
+
+
 @pytest.mark.parametrize("thing", [configuration.encode, purepg.MLP().init])
 def test_what_purepg_has_for_itself_is_refused(thing):
     with pytest.raises(InvalidInput, match=r"^the value = .* cannot be saved: purepg has it for itself"):
