@@ -30,9 +30,8 @@ UNSEALED = (4,)  # without checksums
 # Old → today's, where that is not the public name of what is called the same.
 _NAMES = {"purepg.distributions:Gaussian": "purepg:distributions.Gaussian"}
 _PLACEMENTS = {"one-after-another": "sequential", "side-by-side": "vmap", "spread": "shared"}
-_HYPER = "purepg:Hyperparams"
 # By a record's public name of today.
-_FIELDS: dict[str, dict[str, str]] = {}  # old → today's
+_FIELDS: dict[str, dict[str, str | None]] = {}  # old → today's; None where it is gone
 _DEFAULTS: dict[str, dict[str, Any]] = {}  # fields that are new since, as `configuration.encode` writes them
 _PLAN = {"num_steps": None}  # what config.json has got since
 
@@ -41,7 +40,7 @@ def upgraded(config: dict[str, Any]) -> dict[str, Any]:
     """What an old config.json says, in today's names."""
     return _PLAN | config | {
         "method": _renamed(config["method"]),
-        "hyper": _with_fields(_HYPER, config["hyper"]),
+        "hyper": _with_fields("purepg:Hyperparams", config["hyper"]),
         "placement": _placement(config["placement"]),
     }  # fmt: skip
 
@@ -84,8 +83,10 @@ def _renamed(data: Any) -> Any:
 
 
 def _with_fields(record: str, data: dict[str, Any]) -> dict[str, Any]:
-    renamed = _FIELDS.get(record, {})
-    return _DEFAULTS.get(record, {}) | {renamed.get(name, name): x for name, x in data.items()}
+    """A record's fields in today's names, with those that it has got since."""
+    names = {name: name for name in data} | _FIELDS.get(record, {})
+    kept = {new: data[old] for old, new in names.items() if new is not None and old in data}
+    return _DEFAULTS.get(record, {}) | kept
 
 
 def _public(name: str) -> str:

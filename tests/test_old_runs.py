@@ -191,7 +191,9 @@ def test_an_old_plan_in_todays_names_is_what_would_be_saved(name):
 
 def test_the_tables_rename_fields_and_give_new_ones_their_value(monkeypatch):
     monkeypatch.setattr(
-        old_runs, "_FIELDS", {"purepg:MLP": {"hidden": "sizes"}, "purepg:Hyperparams": {"env": "e"}}
+        old_runs,
+        "_FIELDS",
+        {"purepg:MLP": {"hidden": "sizes", "activation": None}, "purepg:Hyperparams": {"env": "e"}},
     )
     monkeypatch.setattr(
         old_runs, "_DEFAULTS", {"purepg:Segments": {"group": 1}, "purepg:MLP": {"sizes": [9]}}
@@ -199,7 +201,7 @@ def test_the_tables_rename_fields_and_give_new_ones_their_value(monkeypatch):
     new = old_runs.upgraded(config())
     network, collect = new["method"]["task"]["policy"]["network"], new["method"]["task"]["collect"]
     assert network["sizes"] == [3]  # what is saved comes first
-    assert "hidden" not in network
+    assert not {"hidden", "activation"} & network.keys()
     assert collect["group"] == 1
     assert "e" in new["hyper"]
     assert "env" not in new["hyper"]
