@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         critics,
         defaults,
         diagnostics,
+        distributions,
         environments,
         estimators,
         exact,
@@ -56,6 +57,7 @@ _MODULES = (
     "critics",
     "defaults",
     "diagnostics",
+    "distributions",
     "environments",
     "estimators",
     "exact",
@@ -113,12 +115,16 @@ _HOME = {
 }
 
 
+def _path(name: str) -> str:
+    """The module that a public name is, or is in."""
+    return f"purepg.{_HOME.get(name, name)}"
+
+
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"purepg.{name}")
-    if name in _HOME:
-        return getattr(importlib.import_module(f"purepg.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'purepg' has no attribute {name!r}")
+    if name not in (*_MODULES, *_HOME):
+        raise AttributeError(f"module 'purepg' has no attribute {name!r}")
+    module = importlib.import_module(_path(name))
+    return module if name in _MODULES else getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -24,10 +24,12 @@ References: Colas et al., How Many Random Seeds? (2018); Agarwal et al. (2021), 
 Hedges (1981); Holm (1979).
 """
 
+import functools
 import itertools
 import math
+import warnings
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.special
@@ -86,9 +88,8 @@ def compare_pair(
             f"{len(first)} and {len(second)} seeds cannot be paired: give the same seeds in the same order, or "
             "paired=False"
         )
-    difference, error, freedom = _paired(first, second) if paired else _welch(first, second)
-    p_value = _p_value(difference, error, freedom)
-    half = error * float(scipy.stats.t.ppf(upper(confidence), freedom))
+    upper(confidence)  # refuses what is none
+    difference, low, high, p_value = _difference(first, second, paired, confidence)
     improvement, interval = _improvement(first, second, paired, confidence)
     effect = effect_size(first, second)
     return Comparison(
@@ -97,8 +98,8 @@ def compare_pair(
         len(second),
         paired,
         difference,
-        difference - half,
-        difference + half,
+        low,
+        high,
         p_value,
         p_value,
         improvement,
@@ -196,24 +197,19 @@ def _check_numbers(name: str, values: np.ndarray, seeds: Mapping[str, np.ndarray
     return numbers
 
 
-def _paired(first: np.ndarray, second: np.ndarray) -> tuple[float, float, float]:
-    """Difference of the means, its standard error, degrees of freedom."""
-    with np.errstate(invalid="ignore"):
-        mean, variance = _moments(first - second)
-    return mean, math.sqrt(variance / len(first)), len(first) - 1
-
-
-def _welch(first: np.ndarray, second: np.ndarray) -> tuple[float, float, float]:
-    mean_first, variance_first = _moments(first)
-    mean_second, variance_second = _moments(second)
-    a, b = variance_first / len(first), variance_second / len(second)
-    freedom = math.nan
-    if min(len(first), len(second)) > 1:
-        smaller = min(len(first), len(second)) - 1
-        freedom = (
-            (a + b) ** 2 / (a**2 / (len(first) - 1) + b**2 / (len(second) - 1)) if a + b > 0 else smaller
-        )
-    return mean_first - mean_second, math.sqrt(a + b), freedom
+def _difference(
+    first: np.ndarray, second: np.ndarray, paired: bool, confidence: float
+) -> tuple[float, float, float, float]:
+    """Difference of the means, low and high of its t interval, p value."""
+    difference = _moments(first)[0] - _moments(second)[0]
+    with warnings.catch_warnings(action="ignore"):  # of a single seed, a side that hardly varies, infinities
+        spread = np.ptp(first - second) if paired else np.ptp(first) + np.ptp(second)
+        welch = functools.partial(scipy.stats.ttest_ind, equal_var=False)
+        test: Any = (scipy.stats.ttest_rel if paired else welch)(first, second)
+        low, high = test.confidence_interval(confidence)
+    if spread == 0 and min(len(first), len(second)) > 1:  # there is no t
+        return difference, difference, difference, float(difference == 0)
+    return difference, float(low), float(high), float(test.pvalue)
 
 
 def _moments(values: np.ndarray) -> tuple[float, float]:
@@ -223,12 +219,6 @@ def _moments(values: np.ndarray) -> tuple[float, float]:
     shifted = values - values[0]
     variance = float(shifted.var(ddof=1)) if len(values) > 1 else math.nan
     return float(values[0] + shifted.mean()), variance
-
-
-def _p_value(difference: float, error: float, freedom: float) -> float:
-    if error == 0:
-        return float(difference == 0)
-    return float(2 * scipy.stats.t.sf(abs(difference) / error, freedom))
 
 
 def _improvement(

@@ -2,7 +2,8 @@
 
 A record (a frozen dataclass, a NamedTuple or a flax linen module) becomes {"type": "module:Class", fields…}, a
 function, a class or a member of an enumeration {"function": "module:name"}, a tuple a list; inf is kept. Where a field
-holds its class's own default, and that has no name, {"default": true} stands for it.
+holds its class's own default, and that has no name, {"default": true} stands for it. What is purepg's own has its
+public name, never that of the module it stands in (`purepg.names`).
 
 What is written leads back to an equal value of equal hash, and a name to the very same object: whatever does not is
 refused when it is written. Reading imports the named modules and calls nothing but constructors of records.
@@ -19,7 +20,7 @@ import numpy as np
 
 from purepg.backend import of_machine
 from purepg.errors import InvalidInput
-from purepg.names import import_object
+from purepg.names import import_object, spellings
 
 _DEFAULT = {"default": True}
 
@@ -137,7 +138,7 @@ def _check_fields(name: str, given: Any, known: Any) -> None:
 
 
 def _name(thing: Any, path: str) -> str:
-    """module:name, by which this very object can be imported."""
+    """module:name, by which this very object can be imported; of what is purepg's own the public name."""
     owner, name = thing, getattr(thing, "__qualname__", None) or getattr(thing, "__name__", None)
     if isinstance(thing, enum.Enum):
         owner, name = type(thing), f"{type(thing).__qualname__}.{thing.name}"
@@ -148,14 +149,19 @@ def _name(thing: Any, path: str) -> str:
         _refuse(
             thing, path, "another program cannot import it from the one that was started: move it to a module"
         )
+    for spelling in spellings(module, name):
+        if _leads_to(spelling, thing):
+            return spelling
+    return _refuse(thing, path, _without_name(thing))
+
+
+def _leads_to(name: str, thing: Any) -> bool:
     try:
-        found = import_object(f"{module}:{name}")
+        found = import_object(name)
     except InvalidInput:
-        found = None
+        return False
     # A class method is made anew whenever it is looked up.
-    if not (found is thing or (inspect.ismethod(found) and found == thing)):
-        _refuse(thing, path, _without_name(thing))
-    return f"{module}:{name}"
+    return found is thing or (inspect.ismethod(found) and found == thing)
 
 
 def _without_name(thing: Any) -> str:
@@ -168,6 +174,8 @@ def _without_name(thing: Any) -> str:
         return f"{type(thing).__name__} is none of number, string, tuple, function and frozen record"
     if isinstance(getattr(thing, "__self__", None), nn.Module):
         return "a module's bound method has no name of its own: purepg.Flax(module) takes the module itself"
+    if str(getattr(thing, "__module__", "")).partition(".")[0] == "purepg":
+        return "purepg has it for itself, by no public name: put a function or class of your own in its place"
     return (
         'no "module:name" leads to it: define it with `def` or `class` at the top level of a module that can be '
         "imported (purepg.Flax takes flax modules)"

@@ -1,4 +1,8 @@
-"""Tables of names: what a name stands for, what a mistyped one may have meant, what "module:name" leads to."""
+"""Tables of names: what a name stands for, what a mistyped one may have meant, what "module:name" leads to.
+
+What is purepg's own is named as its users reach it, "purepg:PolicyGradient" or "purepg:baselines.LeaveOneOut": modules
+may move.
+"""
 
 import difflib
 import functools
@@ -6,6 +10,7 @@ import importlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import purepg
 from purepg.errors import InvalidInput
 
 
@@ -22,6 +27,16 @@ def import_object(path: str) -> Any:
         raise InvalidInput(f"cannot import {path!r} (expected module:name): {error}") from error
     except (Exception, SystemExit) as error:  # the module's own, when it is run
         raise InvalidInput(f"importing {path!r} fails with {type(error).__name__}: {error}") from error
+
+
+def spellings(module: str, name: str) -> list[str]:
+    """The names, as `import_object` takes them, that something defined in a module may have; the best comes first."""
+    if module.partition(".")[0] != "purepg":
+        return [f"{module}:{name}"]
+    homes = [home for home in purepg._MODULES if f"{module}.".startswith(f"{purepg._path(home)}.")]
+    homes.sort(key=lambda home: -len(purepg._path(home)))
+    public = [f"purepg:{name}"] if name.partition(".")[0] in purepg._HOME else []
+    return public + [f"purepg:{home}.{name}" for home in homes]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

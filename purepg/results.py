@@ -44,7 +44,7 @@ class Result:
 
     method: Method
     hyper: Hyperparams
-    state: TrainState  # [S, ...]
+    state: TrainState  # [S, ...]; of a run of an earlier format what its file lacks is shape and type (`old_runs`)
     dataset: "xarray.Dataset"  # dims ("seed", "iteration"), one iteration an update
 
     def __eq__(self, other: object) -> bool:
@@ -116,7 +116,13 @@ def _equal(one: Any, other: Any) -> bool:
     if jax.tree.structure(one) != jax.tree.structure(other):
         return False
     numbers = (jax.tree.leaves(saved_state.as_numbers(tree)) for tree in (one, other))
-    return all(np.array_equal(x, y, equal_nan=True) for x, y in zip(*numbers, strict=True))
+    return all(map(_same, *numbers))
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, jax.ShapeDtypeStruct) or isinstance(other, jax.ShapeDtypeStruct):
+        return type(one) is type(other) and one == other
+    return np.array_equal(one, other, equal_nan=True)
 
 
 def load(directory: str | os.PathLike) -> Result:

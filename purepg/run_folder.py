@@ -16,7 +16,7 @@ import os
 import pathlib
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -41,7 +41,7 @@ from purepg.training import Method, TrainState, init
 if TYPE_CHECKING:
     import xarray
 
-FORMAT = 5
+FORMAT = 6
 
 
 class Plan(NamedTuple):
@@ -57,7 +57,7 @@ class Plan(NamedTuple):
     num_steps: int | None = None  # each seed's budget of environment steps; none: its updates alone end a run
 
 
-_NUMBERS = ("num_updates", "evaluation_games", "placement", "evaluate_every")
+_NUMBERS = ("num_updates", "evaluation_games", "placement", "evaluate_every", "num_steps")
 
 
 def check_writable(directory: str | os.PathLike) -> pathlib.Path:
@@ -134,8 +134,7 @@ def checkpoints(folder: pathlib.Path, plan: Plan) -> Checkpoints:
     Raises:
       InvalidInput: another version of purepg wrote them.
     """
-    if _is_old(folder):
-        config = _read_config(folder)
+    if (config := _read_config(folder))["format"] != FORMAT:
         raise InvalidInput(
             f"the run in {folder} was begun with format {config['format']} of purepg {config['purepg']}, this is "
             f"{__version__} with format {FORMAT}: end it with that version; what it has so far can be plotted"
@@ -164,7 +163,7 @@ def read_plan(directory: str | os.PathLike) -> Plan:
         raise InvalidInput(f"the run in {folder} cannot be opened: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InvalidInput(f"the run in {folder} is damaged: config.json: {error!r}") from error
-    if config["format"] == FORMAT and config.get("checksum") != _checksum(config):
+    if config["format"] not in old_runs.UNSEALED and config.get("checksum") != _checksum(config):
         raise InvalidInput(
             f"the run in {folder} is damaged: config.json is not what was written with it; give that back"
         )
@@ -178,8 +177,10 @@ def read_dataset(folder: pathlib.Path) -> "xarray.Dataset":
       InvalidInput: they are damaged, or cannot be reached.
     """
     runs = sorted(folder.glob("parts/[0-9]*")) or [folder]
+    formats = {_format(run) for run in runs}
     with _damage_named(folder):
-        return files.read_dataset(folder / "dataset.nc", sealed=not any(map(_is_old, runs)))
+        dataset = files.read_dataset(folder / "dataset.nc", sealed=formats.isdisjoint(old_runs.UNSEALED))
+    return dataset if formats == {FORMAT} else old_runs.upgraded_dataset(dataset)
 
 
 def read_final(folder: pathlib.Path, plan: Plan) -> tuple["xarray.Dataset", TrainState]:
@@ -189,15 +190,13 @@ def read_final(folder: pathlib.Path, plan: Plan) -> tuple["xarray.Dataset", Trai
       InvalidInput: they are damaged, cannot be reached, or are of another program.
     """
     dataset, like = read_dataset(folder), template(plan)
-    read = old_runs.read_state if _is_old(folder) else saved_state.read
     with _damage_named(folder):
-        return dataset, read(folder / "state", like)
+        return dataset, _state_reader(folder, plan)(folder / "state", like)
 
 
 def read_newest(folder: pathlib.Path, plan: Plan) -> Reached | None:
     """The newest whole checkpoint of a run that is not finished, if there is any; changes nothing."""
-    read = old_runs.read_newest if _is_old(folder) else checkpoint.newest
-    return read(folder / "progress", template(plan))
+    return checkpoint.newest(folder / "progress", template(plan), _state_reader(folder, plan))
 
 
 def template(plan: Plan) -> Any:
@@ -230,8 +229,14 @@ def _read_config(folder: pathlib.Path) -> dict[str, Any]:
     return config
 
 
-def _is_old(folder: pathlib.Path) -> bool:
-    return _read_config(folder)["format"] in old_runs.FORMATS
+def _format(folder: pathlib.Path) -> int:
+    return _read_config(folder)["format"]
+
+
+def _state_reader(folder: pathlib.Path, plan: Plan) -> Callable[..., TrainState]:
+    """(folder of a state, template) → state, for a run's format."""
+    version = _format(folder)
+    return saved_state.read if version == FORMAT else old_runs.state_reader(version, plan.method)
 
 
 def _no_run(folder: pathlib.Path) -> str:
@@ -251,16 +256,16 @@ def _encoded(plan: Plan) -> dict[str, Any]:
         "hyper": hyperparams.encode(plan.hyper, plan.method.task.env),
         "seeds": np.asarray(plan.seeds).tolist(),
     }
-    config |= {name: getattr(plan, name) for name in (*_NUMBERS, "num_steps")}
+    config |= {name: getattr(plan, name) for name in _NUMBERS}
     return config | {"checksum": _checksum(config)}
 
 
 def _decoded(config: dict[str, Any]) -> Plan:
+    config = config if config["format"] == FORMAT else old_runs.upgraded(config)
     method = configuration.decode(config["method"])
     hyper = hyperparams.decode(config["hyper"], method.task.env)
-    numbers = (config[name] for name in _NUMBERS)
-    # A run that was begun before there were budgets has none.
-    return Plan(method, hyper, np.asarray(config["seeds"]), *numbers, num_steps=config.get("num_steps"))
+    numbers = {name: config[name] for name in _NUMBERS}
+    return Plan(method, hyper, np.asarray(config["seeds"]), **numbers)
 
 
 def _checksum(config: dict[str, Any]) -> str:

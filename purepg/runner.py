@@ -22,6 +22,7 @@ from purepg import (
     results,
     run_folder,
     run_length,
+    saved_state,
 )
 from purepg import seeds as seed_axis
 from purepg.checkpoint import Checkpoints, Reached
@@ -166,7 +167,8 @@ def evaluate_seeds(
     memory.check_evaluation(result.method.task, num_games, num_seeds, Place(num_seeds).at_a_time)
     fresh = _evaluation(result.method, num_games, deterministic, _FRESH_STREAM, stream)
     defaults = environments.parameters(result.method.task.env, None)
-    return seed_axis.map(fresh, hyperparams.over_seeds(result.hyper, defaults, num_seeds), result.state)
+    hyper = hyperparams.over_seeds(result.hyper, defaults, num_seeds)
+    return seed_axis.map(fresh, hyper, saved_state.filled(result.state))
 
 
 def _carry_out(plan: Plan, folder: pathlib.Path | None, options: RunOptions) -> Result:

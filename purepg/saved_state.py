@@ -6,6 +6,7 @@ file stays as it is.
 """
 
 import pathlib
+from collections.abc import Set
 from typing import Any
 
 import jax
@@ -19,9 +20,19 @@ _FILE = "arrays.npz"
 
 
 def write(folder: pathlib.Path, state: Any) -> None:
-    """Writes a state of arrays, or of the numbers that `as_numbers` makes of it, to a folder that is made."""
+    """Writes a state of arrays, or of the numbers that `as_numbers` makes of it, to a folder that is made.
+
+    Raises:
+      InvalidInput: parts of it are missing, as where it was read from a run of an earlier format.
+    """
+    arrays = _by_path(as_numbers(state))
+    for name in (name for name, x in arrays.items() if _is_missing(x)):
+        raise InvalidInput(
+            f"the state cannot be saved: it has no {name.lstrip('.')}, which the earlier version of purepg that wrote "
+            "its run kept in another form; copy the run's folder instead"
+        )
     folder.mkdir()
-    files.write_arrays(folder / _FILE, _by_path(as_numbers(state)))
+    files.write_arrays(folder / _FILE, arrays)
 
 
 def read(folder: pathlib.Path, template: Any) -> Any:
@@ -35,11 +46,25 @@ def read(folder: pathlib.Path, template: Any) -> Any:
       FileNotFoundError: there is none.
       InvalidInput: the file cannot be reached, or is of another structure than the template.
     """
-    return matched(files.read_arrays(folder / _FILE), template, folder)
+    return matched(read_arrays(folder), template, folder)
 
 
-def matched(arrays: dict[str, np.ndarray], template: Any, folder: pathlib.Path) -> Any:
+def read_arrays(folder: pathlib.Path) -> dict[str, np.ndarray]:
+    """What `write` wrote, by path; raises as `read`."""
+    return files.read_arrays(folder / _FILE)
+
+
+def matched(
+    arrays: dict[str, np.ndarray], template: Any, folder: pathlib.Path, needed: Set[str] | None = None
+) -> Any:
     """Arrays by path as the state that `template` describes.
+
+    Args:
+      arrays: by path.
+      template: shapes and types of the state.
+      folder: where they come from, for the message.
+      needed: the paths that must be there; none: all, and no others. What is not there, or of another kind, stands in
+        the state as its shape and type.
 
     Raises:
       InvalidInput: they are others.
@@ -50,20 +75,26 @@ def matched(arrays: dict[str, np.ndarray], template: Any, folder: pathlib.Path) 
         array = arrays.get(name)
         if array is not None and like.dtype.kind == "V" and array.dtype.itemsize == like.dtype.itemsize:
             array = array.view(like.dtype)  # numpy has no name for bfloat16 and its kin
-        if array is None or array.shape != like.shape or array.dtype != like.dtype:
+        fits = array is not None and array.shape == like.shape and array.dtype == like.dtype
+        if not fits and (needed is None or name in needed):
             raise _changed(folder, name, "missing" if array is None else _kind(array), _kind(like))
-        found[name] = array
-    for name in arrays.keys() - expected.keys():
+        found[name] = array if fits else like
+    for name in arrays.keys() - expected.keys() if needed is None else ():
         raise _changed(folder, name, _kind(arrays[name]), "missing")
     leaves = [found[name] for name in expected]
     return from_numbers(jax.tree.unflatten(jax.tree.structure(template), leaves), template)
+
+
+def filled(state: Any) -> Any:
+    """A state with zeros for what it lacks: for who reads the rest alone."""
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype) if _is_missing(x) else x, state)
 
 
 def as_numbers(state: Any) -> Any:
     """Arrays and numbers, or their shapes and types, in which typed keys are the integers that they stand for."""
 
     def plain(x):
-        if isinstance(x, jax.ShapeDtypeStruct):
+        if _is_missing(x):
             return jax.eval_shape(jax.random.key_data, x) if _is_key(x) else x
         return np.asarray(jax.random.key_data(x) if _is_key(x) else x)
 
@@ -74,6 +105,8 @@ def from_numbers(numbers: Any, like: Any) -> Any:
     """The state that `as_numbers` took apart; `like` has its types."""
 
     def whole(x, like):
+        if _is_missing(x):
+            return like
         if not _is_key(like):
             return jnp.asarray(x)
         return jax.random.wrap_key_data(jnp.asarray(x), impl=_implementation(like))
@@ -86,6 +119,11 @@ def _implementation(keys: Any) -> Any:
     found = []
     jax.eval_shape(lambda keys: found.append(jax.random.key_impl(keys)), keys)
     return found[0]
+
+
+def _is_missing(x: Any) -> bool:
+    """Whether it is a shape and type alone."""
+    return isinstance(x, jax.ShapeDtypeStruct)
 
 
 def _is_key(x: Any) -> bool:

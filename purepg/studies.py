@@ -202,60 +202,49 @@ def _assemble(
     """All replicates in one dataset, each at its configuration and seed."""
     import xarray
 
-    made = {
-        name: scores.num_updates(parts[where.part].dataset)[where.index] for name, where in places.items()
-    }
-    length = max(made.values())
-    shape = (len(configs), len(seeds))
-    names = sorted({str(name) for part in parts for name in part.dataset.data_vars})
-    arrays: dict[str, np.ndarray] = {}
-    attrs: dict[str, dict] = {}
-    seconds = {"run_seconds": np.zeros(len(configs)), "compile_seconds": np.zeros(len(configs))}
-    for c, config in enumerate(configs):
-        for s, seed in enumerate(seeds):
-            where = places[config.name, seed]
-            dataset = parts[where.part].dataset
-            for name in names:
-                if name not in dataset:
-                    continue
-                values = dataset[name].values[where.index]
-                attrs[name] = dataset[name].attrs
-                if name not in arrays:  # what runs are shorter than the longest is NaN, also where they count
-                    floating = np.result_type(values, np.float32) if values.ndim else values.dtype
-                    arrays[name] = np.full((*shape, length) if values.ndim else shape, 0, floating)
-                    if floating.kind == "f":
-                        arrays[name][:] = np.nan
-                arrays[name][(c, s, slice(len(values))) if values.ndim else (c, s)] = values
-            for clock, total in seconds.items():
-                total[c] += dataset.attrs[clock] / dataset.sizes["seed"]
-    dims = ("config", "seed", "iteration")
-    variables: dict[str, Any] = {k: (dims[: x.ndim], x, attrs[k]) for k, x in arrays.items()}
-    variables |= {k: (("config",), x, {"units": "s"}) for k, x in seconds.items()}
-    variables["num_updates"] = (
-        ("config",),
-        [max(made[config.name, seed] for seed in seeds) for config in configs],
+    rows = [_row(config, seeds, parts, places) for config in configs]
+    names = xarray.Variable("config", [config.name for config in configs])
+    dataset: Any = xarray.concat(
+        rows, xarray.DataArray(names, name="config"), data_vars="all", join="outer", combine_attrs="override"
     )
-    coordinates: dict[str, Any] = {
-        "config": [config.name for config in configs],
-        "seed": list(seeds),
-        "iteration": np.arange(1, length + 1),
-    }
     swept = {name for config in configs for name, _ in config.settings}
-    for name in sorted(swept):
-        coordinates[name] = (
-            "config",
-            [dict(config.settings).get(name, np.nan) for config in configs],
-        )
-    dataset = xarray.Dataset(variables, coordinates)
+    columns = {
+        name: [dict(config.settings).get(name, np.nan) for config in configs] for name in sorted(swept)
+    }
+    dataset = dataset.assign_coords({name: ("config", column) for name, column in columns.items()})
     tasks = [config.method.task for config in configs]
     labels = [
         env_params.label(task.env, config.hyper.env, task.collect.max_steps)
         for task, config in zip(tasks, configs, strict=True)
     ]
-    dataset.attrs |= {"environment": env_params.shared_label(labels)}
-    shared = ("evaluation_games", "num_steps")
-    dataset.attrs |= {name: x for name, x in parts[0].dataset.attrs.items() if name in shared}
-    return dataset
+    shared = {name: x for name, x in dataset.attrs.items() if name in ("evaluation_games", "num_steps")}
+    dataset.attrs = {"environment": env_params.shared_label(labels), **shared}
+    return dataset.drop_encoding()
+
+
+def _row(
+    config: Config,
+    seeds: Sequence[int],
+    parts: Sequence[Result],
+    places: Mapping[tuple[str, int], Where],
+) -> "xarray.Dataset":
+    """A configuration's replicates, with its share of the runs' seconds and its number of updates."""
+    import xarray
+
+    there: dict[int, dict[int, int]] = {}  # part → seed → index
+    for seed in seeds:
+        part, index = places[config.name, seed]
+        there.setdefault(part, {})[seed] = index
+    pieces, made, seconds = [], 0, dict.fromkeys(("run_seconds", "compile_seconds"), 0.0)
+    for part, those in there.items():
+        whole, indices = parts[part].dataset, list(those.values())
+        made = max(made, scores.num_updates(whole)[indices].max())
+        pieces.append(whole.isel(seed=indices).assign_coords(seed=list(those)))
+        for clock in seconds:
+            seconds[clock] += whole.attrs[clock] * len(those) / whole.sizes["seed"]
+    row: Any = xarray.concat(pieces, "seed", data_vars="all", join="outer", combine_attrs="override")
+    scalars = {name: ((), x, {"units": "s"}) for name, x in seconds.items()} | {"num_updates": made}
+    return row.sel(seed=list(seeds), iteration=slice(made)).assign(scalars)
 
 
 def _open(folder: pathlib.Path) -> pathlib.Path:

@@ -270,7 +270,7 @@ def test_what_vanishes_while_it_is_read_is_looked_for_again(whole, stopped, monk
         return read(folder, template)
 
     newest = checkpoint.newest
-    monkeypatch.setattr(checkpoint, "newest", lambda folder, template: newest(folder, template, late))
+    monkeypatch.setattr(checkpoint, "newest", lambda folder, template, _: newest(folder, template, late))
     assert_same(purepg.load(stopped), whole)
 
 

@@ -3,8 +3,10 @@
 import dataclasses
 import enum
 import functools
+import importlib
 import json
 import math
+import pkgutil
 import sys
 import types
 from collections.abc import Callable
@@ -18,7 +20,7 @@ import numpy as np
 import pytest
 
 import purepg
-from purepg import configuration, estimators, presets
+from purepg import configuration, estimators, names, presets
 from purepg.errors import InvalidInput
 
 
@@ -179,6 +181,89 @@ def test_a_default_without_a_name_is_saved_as_the_default():
     assert configuration.encode(Unnamed())["function"] == {"default": True}
     assert configuration.encode(nn.Dense(2))["kernel_init"] == {"default": True}
     assert configuration.encode(nn.Dense(2))["bias_init"] == {"function": "jax.nn.initializers:zeros"}
+
+
+# By which names
+
+
+def names_in(data):
+    if isinstance(data, list):
+        return {name for x in data for name in names_in(x)}
+    if not isinstance(data, dict):
+        return set()
+    return {data[key] for key in ("type", "function") if key in data} | names_in(list(data.values()))
+
+
+def is_public(name):
+    """Whether a saved name depends on the public names alone, not on where a module of purepg stands."""
+    root, _, path = name.partition(":")
+    return root == "purepg" and path.partition(".")[0] in (*purepg._MODULES, *purepg._HOME)
+
+
+def test_presets_are_saved_by_public_names():
+    found = names_in([configuration.encode(method) for method in methods_of_presets()])
+    assert {"purepg:PolicyGradient", "purepg:baselines.LeaveOneOut", "purepg:NoCritic"} <= found
+    assert all(map(is_public, found)), found
+
+
+def frozen_records():
+    """All of the package that a method may hold: not those of the command line, nor how a run is carried out."""
+    for info in pkgutil.walk_packages(purepg.__path__, "purepg."):
+        if info.name.startswith(("purepg.cli", "purepg.run_options")):
+            continue
+        for name, record in vars(importlib.import_module(info.name)).items():
+            is_record = isinstance(record, type) and dataclasses.is_dataclass(record)
+            if is_record and record.__module__ == info.name and not name.startswith("_"):
+                yield record
+
+
+def test_every_frozen_record_has_a_public_name():
+    """Where this fails, the record belongs into the tables of `purepg/__init__`, or into a module that is there."""
+    records = list(frozen_records())
+    assert {purepg.MLP, purepg.baselines.LeaveOneOut, purepg.environments.EnvironmentSpec} <= set(records)
+    for record in records:
+        name = configuration.encode(Holder(record))["value"]["function"]
+        assert is_public(name)
+        assert names.import_object(name) is record
+
+
+@pytest.mark.parametrize(
+    ("thing", "name"),
+    [
+        (purepg.MLP, "purepg:MLP"),
+        (purepg.baselines.LeaveOneOut, "purepg:baselines.LeaveOneOut"),  # which estimators import, too
+        (purepg.Gaussian, "purepg:Gaussian"),
+        (purepg.distributions.Gaussian, "purepg:distributions.Gaussian"),
+        (purepg.NoCritic, "purepg:NoCritic"),
+        (purepg.environments.EnvironmentSpec, "purepg:environments.EnvironmentSpec"),
+        (purepg.returns.reward_to_go, "purepg:returns.reward_to_go"),
+        (purepg.exact.policy_gradient, "purepg:exact.policy_gradient"),
+        (purepg.run, "purepg:run"),
+        (purepg.MLP.init, "purepg:MLP.init"),
+        (nn.relu, f"{nn.relu.__module__}:relu"),
+        (top_level, f"{__name__}:top_level"),
+    ],
+)
+def test_what_is_ours_is_saved_by_its_public_name_and_the_rest_by_its_module(thing, name):
+    assert configuration.encode(thing) == {"function": name}
+
+
+def test_a_module_that_moves_leaves_names_as_they_are(monkeypatch):
+    at = {"baselines": "purepg.estimators.baselines", "families": "purepg.exact.families"}
+    monkeypatch.setattr(purepg, "_path", lambda name: at.get(name, f"purepg.{name}"))
+    found = names.spellings("purepg.estimators.baselines", "Mean")
+    assert found == ["purepg:baselines.Mean", "purepg:estimators.Mean"]
+    found = names.spellings("purepg.exact.families", "Gamma")
+    assert found == ["purepg:families.Gamma", "purepg:exact.Gamma"]
+    assert names.spellings("purepg.methods.anywhere", "MLP") == ["purepg:MLP"]
+    assert names.spellings("purepg.methods.anywhere", "Own") == []
+    assert names.spellings("purepg_of_mine.estimators", "Mean") == ["purepg_of_mine.estimators:Mean"]
+
+
+@pytest.mark.parametrize("thing", [configuration.encode, purepg.MLP().init])
+def test_what_purepg_has_for_itself_is_refused(thing):
+    with pytest.raises(InvalidInput, match=r"^the value = .* cannot be saved: purepg has it for itself"):
+        configuration.encode(thing)
 
 
 # What does not
@@ -387,8 +472,8 @@ HOME = __name__
             "Pair' has other fields than when it was saved: unknown third; missing second in the file. Give the code "
             "back as it was, it has first, second now",
         ),
-        (saved(purepg.MLP(), width=3), "'purepg.networks:MLP' has other fields .*: unknown width in the file"),
-        (saved(purepg.MLP(), hidden="left out"), "'purepg.networks:MLP' has other fields .*: missing hidden in"),
+        (saved(purepg.MLP(), width=3), "'purepg:MLP' has other fields .*: unknown width in the file"),
+        (saved(purepg.MLP(), hidden="left out"), "'purepg:MLP' has other fields .*: missing hidden in"),
         (saved(nn.Dense(2), features="left out"), "Dense' has other fields .*: missing features in"),
         (saved(Derived(2), double=3), "Derived' has other fields .*: unknown double in"),
         (saved(purepg.MLP(), hidden=[0]), "every layer needs a size of at least 1"),
