@@ -40,6 +40,7 @@ ORDER = (
     "normalization",
     "hyperparams",
     "task",
+    "records",
     "memory",
     "trajectory",
     "rollout",
