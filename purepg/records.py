@@ -4,11 +4,12 @@ A field of a method has a path, from the method down: `task.collect.num_games`, 
 method stand its numbers: every field of `Hyperparams`, as `learning_rate`, and the environment's parameters, as
 `env.gravity`. Any end of a path that no other path has names the field too: `num_games`, `baseline.decay`, `gravity`.
 What is exact comes first: a whole path, then what is left of one without the records of which a method has one by
-nature (`short`), so that `network.hidden` is the policy's also where a critic has a network of its own.
+nature (`shorts`), so that `network.hidden` is the policy's also where a critic has a network of its own.
 
 A part is given whole, or by its name where it is in a table: `baseline=loo`, `network=table`, `optimizer=sgd`.
 """
 
+import collections
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
@@ -45,27 +46,33 @@ def fields(record: Any, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def short(path: str) -> str:
-    """The path without the records of which there is one by nature: what its flag is called."""
-    *records, name = path.split(".")
-    shown = ".".join([*(record for record in records if record not in _BY_NATURE), name])
-    return shown.removeprefix("policy.") if shown.startswith("policy.network") else shown
-
-
 def paths(method: Any) -> list[str]:
     """Of every number beside the method, every parameter of its environment, every field of it and its records."""
     defaults = environments.parameters(method.task.env, None)
     return [*_NUMBERS, *(f"env.{name}" for name in env_params.leaves(defaults)), *fields(method)]
 
 
+def shorts(method: Any) -> dict[str, str]:
+    """Path → what its flag is called: the path without the records of which there is one, where nothing else is."""
+    found = {path: _short(path) for path in paths(method)}
+    count = collections.Counter(found.values())
+    return {path: name if count[name] == 1 else path for path, name in found.items()}
+
+
+def _short(path: str) -> str:
+    *records, name = path.split(".")
+    shown = ".".join([*(record for record in records if record not in _BY_NATURE), name])
+    return shown.removeprefix("policy.") if shown.startswith("policy.network") else shown
+
+
 def matches(method: Any, name: str) -> list[str]:
     """The paths that a name stands for: one where it is exact, else all that end in it; dashes are underscores."""
-    name, known = name.replace("-", "_"), paths(method)
+    name, short = name.replace("-", "_"), shorts(method)
     if name.startswith("env."):
         return [name]  # whole: the environment says which there are
-    exact = {short(path): path for path in reversed(known)} | {path: path for path in known}
     name = name.removeprefix("method.")
-    return [exact[name]] if name in exact else [path for path in known if path.endswith(f".{name}")]
+    exact = {shown: path for path, shown in short.items()} | {path: path for path in short}
+    return [exact[name]] if name in exact else [path for path in short if path.endswith(f".{name}")]
 
 
 def find(method: Any, name: str) -> str:

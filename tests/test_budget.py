@@ -25,7 +25,7 @@ from purepg import (
     scores,
     sweeps,
 )
-from purepg.cli.job import flag_of, parse_job
+from purepg.cli.job import flags_of, parse_job
 from purepg.errors import InvalidInput
 
 METHOD = purepg.PolicyGradient(two_states(num_games=8), estimators.make("reinforce-moving"))
@@ -316,7 +316,9 @@ def test_flags_of_steps():
         ["CartPole-v1", "--estimator", "dqn", "--method.steps", "3", "--steps", "100000"], "train"
     )
     assert (method.steps, parsed.steps) == (3, 100_000)
-    assert [flag_of(x) for x in ("steps", "estimator.critic.steps")] == ["--method.steps", "--critic.steps"]
+    assert flags_of(method)["steps"] == "--method.steps"
+    other = defaults.recipe("Pendulum-v1", "pathwise-short").method
+    assert flags_of(other)["estimator.critic.steps"] == "--critic.steps"
 
 
 def test_compare_gives_all_the_same_budget_or_says_that_they_differ(tmp_path, capsys):

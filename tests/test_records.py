@@ -13,7 +13,7 @@ from in_process import purepg_command
 import purepg
 from purepg import baselines, critics, defaults, estimators, networks, records, reference_methods, sweeps
 from purepg.cli import study
-from purepg.cli.job import Job, flag_of, parse_job
+from purepg.cli.job import Job, flags_of, parse_job
 from purepg.cli.sweep import Sweep
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
@@ -49,12 +49,13 @@ def those_that_end_in(end, paths):
 def test_every_field_has_its_path_its_flag_and_every_unique_end_of_it(name):
     one = method(name)
     paths = records.paths(one)
-    exact = {*paths, *map(records.short, paths)}
-    assert len(set(paths)) == len(paths)
+    short = records.shorts(one)
+    exact = {*paths, *short.values()}
+    assert len(set(paths)) == len(paths) == len(set(short.values()))
     for path in paths:
         assert records.find(one, path) == path
         assert records.find(one, path.replace("_", "-")) == path
-        assert records.find(one, records.short(path)) == path
+        assert records.find(one, short[path]) == path
         for end in ends(path):
             found = those_that_end_in(end, paths)
             if len(found) == 1 and end not in exact:
@@ -289,7 +290,7 @@ def test_no_flag_is_the_preset_and_every_field_has_a_flag_of_its_own(name):
     assert given == frozenset()
     whole = {path for path, value in records.fields(found).items() if not records.is_record(value)}
     for kind in (Job, Sweep):
-        flags = [flag_of(path, kind) for path in whole]
+        flags = [flags_of(found, kind)[path] for path in whole]
         assert len(set(flags)) == len(flags)
         assert not {f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(kind)} & {*flags}
 
@@ -390,6 +391,7 @@ def test_a_budget_stretches_what_has_no_value_of_its_own(configs_of):
         ("train CartPole-v1 --method dqn --horizon 3", "any of exploration.horizon, optimizer.horizon"),
         ("train CartPole-v1 --num-games 3 --collect.num-games 4", "--num-games is given twice"),
         ("train CartPole-v1 --num-games 3 --set num_games=4", "task.collect.num_games is given twice"),
+        ("train CartPole-v1 --num-games 3 --set task.collect.num_games=4", "num_games is given twice"),
         ("train CartPole-v1 --set num_games=4 num-games=5", "num_games is given twice"),
         ("train CartPole-v1 --baseline loo --set baseline=mean", "estimator.baseline is given twice"),
         ("train CartPole-v1 --method gae --estimator gae", "--estimator is given twice"),

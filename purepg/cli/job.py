@@ -120,13 +120,13 @@ def new_folder_name(env: str, what: str) -> str:
     return next(name for name in names if not os.path.exists(name))
 
 
-def flag_of(path: str, job: type[Job] = Job) -> str:
-    """The flag of a field of the method or of its numbers; where the job has one of that name, a longer one."""
+def flags_of(method: Any, job: type[Job] = Job) -> dict[str, str]:
+    """Path → flag of every field of the method and of its numbers; a longer one where the job has one of that name."""
     from purepg import records
 
-    name = records.short(path)
-    taken = name in (field.name for field in dataclasses.fields(job))
-    return f"--{'method.' * taken}{name}".replace("_", "-")
+    taken = [field.name for field in dataclasses.fields(job)]
+    names = {path: "method." * (name in taken) + name for path, name in records.shorts(method).items()}
+    return {path: f"--{name}".replace("_", "-") for path, name in names.items()}
 
 
 def _environment(words: list[str]) -> tuple[str, list[str]]:
@@ -162,7 +162,7 @@ def _named_parts(method: Any, job: Job) -> dict[str, str]:
 def _second_pass(words: list[str], command: str, job: Job, method: Any, hyper: Any) -> dict[str, Any]:
     """The fields of the method and its numbers that the words give a value, path → value."""
     fields = _fields(method, hyper)
-    flags = {path: flag_of(path, type(job)) for path in fields}
+    flags = {path: flag for path, flag in flags_of(method, type(job)).items() if path in fields}
     words = [_spelled(word, flags, method) for word in words]
     env = "Environment: an id that `purepg list` shows, or module:Class."
     everything = [StructFieldSpec("", tyro.conf.Positional[str], method.task.env.name, env), *_of(job)]
