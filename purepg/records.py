@@ -59,12 +59,6 @@ def shorts(method: Any) -> dict[str, str]:
     return {path: name if count[name] == 1 else path for path, name in found.items()}
 
 
-def _short(path: str) -> str:
-    *records, name = path.split(".")
-    shown = ".".join([*(record for record in records if record not in _BY_NATURE), name])
-    return shown.removeprefix("policy.") if shown.startswith("policy.network") else shown
-
-
 def matches(method: Any, name: str) -> list[str]:
     """The paths that a name stands for: one where it is exact, else all that end in it; dashes are underscores."""
     name, short = name.replace("-", "_"), shorts(method)
@@ -160,6 +154,12 @@ def replaced(record: Any, values: Mapping[str, Any]) -> Any:
             its = ", ".join(f"{name}.{part}" for part in parts(before))
             raise InvalidInput(f"{name} = {value!r}: give a part of it {its}")
     return made
+
+
+def _short(path: str) -> str:
+    *records, name = path.split(".")
+    shown = ".".join([*(record for record in records if record not in _BY_NATURE), name])
+    return shown.removeprefix("policy.") if shown.startswith("policy.network") else shown
 
 
 def _outermost(method: Any, changes: Mapping[str, Any]) -> str:

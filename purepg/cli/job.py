@@ -95,9 +95,7 @@ def parse_job(arguments: list[str], command: str, job: type[Job] = Job) -> Parse
     named = _named_parts(recipe.method, chosen)
     method, hyper = records.changed(recipe.method, recipe.hyper, named)
     shown = dataclasses.replace(chosen, updates=recipe.num_updates)
-    words = (
-        ["--help"] if {"-h", "--help"} & {*words} else [env, *words]
-    )  # which knows nothing of words before it
+    words = ["--help"] if {"-h", "--help"} & {*words} else [env, *words]  # help is of what follows it
     flags = named | _second_pass(words, command, shown, method, hyper)
     changes = changes_of(chosen.env_params, chosen.set)
     refuse_without_effect(method, changes)
@@ -164,19 +162,20 @@ def _second_pass(words: list[str], command: str, job: Job, method: Any, hyper: A
     fields = _fields(method, hyper)
     flags = {path: flag for path, flag in flags_of(method, type(job)).items() if path in fields}
     words = [_spelled(word, flags, method) for word in words]
-    env = "Environment: an id that `purepg list` shows, or module:Class."
-    everything = [StructFieldSpec("", tyro.conf.Positional[str], method.task.env.name, env), *_of(job)]
+    env: Any = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")]
+    text = "Environment: an id that `purepg list` shows, or module:Class."
+    everything = [StructFieldSpec("env", env, method.task.env.name, text), *_of(job)]
     known = [field.name for field in everything]
     for path, field in fields.items():
         kind: Any = Annotated[field.type, tyro.conf.arg(name=flags[path][2:])]
         everything.append(dataclasses.replace(field, name=f"fields.{path}", type=kind))
         known.append(flags[path][2:])
     registry = ConstructorRegistry()
-    registry.struct_rule(
-        lambda info: StructConstructorSpec(dict, (*everything,)) if info.type is Parsed else None
-    )
+    spec = StructConstructorSpec(dict, tuple(everything))
+    registry.struct_rule(lambda info: spec if info.type is Parsed else None)
     found = parse(Parsed, words, command, known, registry=registry)
-    return {path: found[f"fields.{path}"] for path, flag in flags.items() if flag in given(words)}
+    there = given(words)
+    return {path: found[f"fields.{path}"] for path, flag in flags.items() if flag in there}
 
 
 def _fields(method: Any, hyper: Any) -> dict[str, StructFieldSpec]:
