@@ -51,7 +51,7 @@ from rich.console import Console
 from rich.table import Table
 
 import purepg
-from purepg import presets, report, seeds, sweeps
+from purepg import presets, records, report, seeds
 from purepg.cli import tables
 from purepg.presets import Preset
 from purepg.progress import reporter
@@ -68,7 +68,7 @@ def recipe(env: str, name: str) -> Preset:
         env, name, num_updates=100 if env == "Acrobot-v1" and name in WHOLE_GAMES else None
     )
     if env == "Acrobot-v1" and name in WHOLE_GAMES:
-        method, hyper = sweeps.changed(found.method, found.hyper, "task.collect.num_games", 16)
+        method, hyper = records.changed(found.method, found.hyper, {"num_games": 16})
         return Preset(method, hyper, found.num_updates)
     return found
 

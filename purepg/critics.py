@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from purepg import derivable, environments, row_chunks
+from purepg import derivable, environments, networks, row_chunks
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.names import lookup
@@ -114,6 +114,7 @@ class OwnCritic:
     """V by a network of its own, which sees what the policy sees; Adam at `critic_learning_rate`."""
 
     network: Network = MLP(output_scale=1.0)
+    """Or its name."""
     steps: int = 1
     """Gradient steps an update, each over all rows."""
     target_rate: float = 1.0
@@ -123,6 +124,7 @@ class OwnCritic:
     shares_value = False
 
     def __post_init__(self):
+        object.__setattr__(self, "network", networks.chosen(self.network))
         if self.steps < 1:
             raise InvalidInput(f"steps = {self.steps}: a critic needs at least 1 step an update")
         if not 0 < self.target_rate <= 1:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from purepg import checks
 from purepg.environments import Inputs
 from purepg.errors import InvalidInput
-from purepg.names import import_object
+from purepg.names import import_object, lookup
 
 Params = Any  # a pytree of arrays
 
@@ -206,6 +206,19 @@ def _checked(whose: str, outputs: Any, observation: jax.Array, inputs: Inputs, n
             f"not {outputs.dtype}"
         )
     return outputs
+
+
+NAMES = {"mlp": MLP, "conv": Conv, "table": Table}
+
+
+def make(name: str) -> Network:
+    """The network of this name with its default fields."""
+    return lookup("network", name, NAMES)()
+
+
+def chosen(network: Network | str) -> Network:
+    """The network itself, or the one of a name."""
+    return make(network) if isinstance(network, str) else network
 
 
 def encode(observation: jax.Array, inputs: Inputs) -> jax.Array:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purepg import checks, distributions, environments
+from purepg import checks, distributions, environments, networks
 from purepg.distributions import Categorical, ClippedGaussian, Distribution, Sides, SquashedGaussian
 from purepg.environments import EnvironmentSpec
 from purepg.errors import InvalidInput
@@ -77,6 +77,10 @@ class Softmax:
     """
 
     network: Network = MLP()
+    """Or its name."""
+
+    def __post_init__(self):
+        object.__setattr__(self, "network", networks.chosen(self.network))
 
     def bind(self, env: EnvironmentSpec, *, with_value: bool = False) -> BoundPolicy:
         inputs, num_actions = environments.inputs(env), environments.num_actions(env)
@@ -106,6 +110,7 @@ class Gaussian:
     """
 
     network: Network = MLP()
+    """Or its name."""
     std: Literal["fixed", "learned", "state"] = "learned"
     """σ: fixed at initial_std, a parameter of its own for each component, or an output of the network."""
     initial_std: float = 0.5
@@ -114,6 +119,7 @@ class Gaussian:
     """Squash actions into their bounds by tanh or softplus."""
 
     def __post_init__(self):
+        object.__setattr__(self, "network", networks.chosen(self.network))
         checks.kind("initial_std", self.initial_std, isinstance(self.initial_std, numbers.Real), "a number")
         if self.std not in ("fixed", "learned", "state"):
             raise InvalidInput(f"std = {self.std!r} is not one of fixed, learned, state")

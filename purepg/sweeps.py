@@ -1,8 +1,9 @@
 """Configurations that differ in a few fields: a grid, or random draws.
 
-A field is named as it is in the records, from the method down: `learning_rate` and every other field of `Hyperparams`;
-`env.gravity`, a parameter of the environment; `task.collect.num_games`, `estimator.n`, `optimizer.name`, … The first
-two are traced: however many values they take, one program serves all. Those of the method are static: a program each.
+Fields are named as everywhere (`purepg.records`): `learning_rate` and every other field of `Hyperparams`;
+`env.gravity`, a parameter of the environment; `num_games`, `n`, `optimizer.name`, `network.hidden`, `baseline`, … The
+first two are traced: however many values they take, one program serves all. Those of the method are static: a program
+each.
 
 Reference: Bergstra and Bengio, Random search for hyper-parameter optimization (2012), for draws instead of grids.
 """
@@ -11,17 +12,14 @@ import dataclasses
 import itertools
 import math
 import numbers
-import operator
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from purepg import checks, env_params, environments, hyperparams, run_length
-from purepg.backend import of_machine
+from purepg import checks, records, run_length
 from purepg.errors import InvalidInput, whole_number
 from purepg.hyperparams import Hyperparams
-from purepg.names import did_you_mean
 from purepg.studies import Config, Study, study
 from purepg.training import Method
 
@@ -65,7 +63,8 @@ def sweep(
     Args:
       method: what to train.
       hyper: the numbers that stay.
-      over: field → its values; with `draws` a value is drawn from them, or from a `Range`.
+      over: field, by any name that it has (`purepg.records`) → its values; with `draws` a value is drawn from them, or
+        from a `Range`.
       seeds: how many (numbered from 0), or their numbers.
       num_updates: updates of each replicate, at most; none: 100, or with `num_steps` as many as that lasts.
       num_steps: a budget of environment steps of each replicate, as of `purepg.run`.
@@ -74,7 +73,7 @@ def sweep(
       **options: as of `purepg.studies.study`: directory, report, evaluation_games, …
 
     Raises:
-      InvalidInput: there is no such field, or a range is given without `draws`.
+      InvalidInput: there is no such field, there are several, or a range is given without `draws`.
     """
     hyper = Hyperparams() if hyper is None else hyper
     num_updates, num_steps = run_length.checked(num_updates, num_steps)
@@ -100,14 +99,12 @@ def configurations(
         fits = isinstance(name, str) and (several or isinstance(values, Range))
         checks.kind(f"over {name!r}", values, fits, "a field's name, and a list of its values or a Range")
     found = []
-    labels = _labels(list(over))
+    labels = _labels([name.replace("-", "_") for name in over])
     combinations = _combinations(over, draws, draw_seed)
     combinations = list({repr(one): one for one in combinations}.values())  # draws may repeat one another
     digits = _digits(combinations)
     for combination in combinations:
-        one_method, one_hyper = method, hyper
-        for field, value in zip(over, combination, strict=True):
-            one_method, one_hyper = changed(one_method, one_hyper, field, value)
+        one_method, one_hyper = records.changed(method, hyper, dict(zip(over, combination, strict=True)))
         settings = tuple(zip(labels, combination, strict=True))
         name = ", ".join(f"{label}={_short(value, digits)}" for label, value in settings) or "as given"
         found.append(Config(name, one_method, one_hyper, num_updates, settings))
@@ -139,25 +136,12 @@ def _combinations(over: Mapping[str, Values], draws: int | None, draw_seed: int)
     return list(zip(*columns, strict=True))
 
 
-def changed(method: Any, hyper: Hyperparams, field: str, value: Any) -> tuple[Any, Hyperparams]:
-    """The method and the numbers with one field changed, named as in a sweep.
+@runtime_checkable
+class Scheduled(Protocol):
+    """A part of a method that changes in the course of a run."""
 
-    Raises:
-      InvalidInput: there is no such field, or this is no value for it; one value, not one for each replicate.
-    """
-    names = [f.name for f in dataclasses.fields(Hyperparams) if f.name != "env"]
-    if field in names:
-        hyperparams.check_one(field, value)
-        return method, dataclasses.replace(hyper, **{field: value})
-    head, _, rest = field.partition(".")
-    if head == "env" and rest:
-        env = env_params.with_fields(method.task.env, {rest: value}, replicates=False, base=hyper.env)
-        return method, dataclasses.replace(hyper, env=env)
-    known = names + [f"env.{name}" for name in env_params.leaves(_defaults(method))] + _static(method)
-    if field not in known:
-        close = did_you_mean(field, known)
-        raise InvalidInput(f"no field {field!r} to sweep{close}; there are {', '.join(known)}")
-    return _replaced(method, field.split("."), value), hyper
+    horizon: int
+    """Updates until it has changed; 0: it never does."""
 
 
 def as_long_as(
@@ -172,49 +156,20 @@ def as_long_as(
       num_steps: the budget of each seed.
       method: a preset's; its learning rate and its exploration may have a horizon.
       num_updates: how many the horizons are made for.
-      given: whether a field stays as it is.
+      given: whether a field, by its path, stays as it is.
 
     Raises:
       InvalidInput: `num_steps` is no budget.
     """
     run_length.checked(None, num_steps)
     longest = math.ceil(num_steps / method.task.steps_an_update[0])
-    for field in _static(method):
-        if field.endswith(("optimizer.horizon", "exploration.horizon")) and not given(field):
-            horizon = operator.attrgetter(field)(method)  # 0: there is no schedule
-            method = _replaced(method, field.split("."), math.ceil(horizon * longest / num_updates))
-    return method
-
-
-def _defaults(method: Method) -> Any:
-    return environments.parameters(method.task.env, None)
-
-
-def _static(record: Any, prefix: str = "") -> list[str]:
-    """The static fields of a method, as paths."""
-    found = []
-    for field in dataclasses.fields(record):
-        value = getattr(record, field.name)
-        if field.name == "env" or of_machine(field):
-            continue
-        found.append(prefix + field.name)
-        if dataclasses.is_dataclass(value):
-            found += _static(value, f"{prefix}{field.name}.")
-    return found
-
-
-def _replaced(record: Any, path: list[str], value: Any) -> Any:
-    name, *rest = path
-    if rest:
-        value = _replaced(getattr(record, name), rest, value)
-    else:
-        (of,) = (f for f in dataclasses.fields(record) if f.name == name)
-        value = checks.field(of, value)
-    made, before = dataclasses.replace(record, **{name: value}), getattr(record, name)
-    if dataclasses.is_dataclass(before) and not dataclasses.is_dataclass(getattr(made, name)):
-        parts = ", ".join(f"{name}.{f.name}" for f in dataclasses.fields(before))
-        raise InvalidInput(f"{name} = {value!r}: give a part of it {parts}")
-    return made
+    parts = {f"{path}.horizon": part for path, part in records.fields(method).items()}
+    horizons = {
+        path: math.ceil(part.horizon * longest / num_updates)
+        for path, part in parts.items()
+        if isinstance(part, Scheduled) and not given(path)
+    }
+    return records.replaced(method, horizons)
 
 
 def _digits(combinations: list[tuple]) -> int:

@@ -33,7 +33,7 @@ train CartPole-v1 --updates abc                               | 'abc'
 train CartPole-v1 --updates 1e10                              | '1e10'
 train CartPole-v1 --updates 99999999999                       | most of it for metrics
 train CartPole-v1 --steps 0                                   | num_steps = 0
-train CartPole-v1 --steps abc                                 | 'abc' is no INT
+train CartPole-v1 --steps abc                                 | --steps: invalid literal for int() with base 10: 'abc'
 train CartPole-v1 --steps 99999999999                         | num_steps = 99999999999
 train CartPole-v1 --evaluation-games -1                       | evaluation_games = -1
 train CartPole-v1 --evaluation-games 1000000000               | 1,000,000,000 games of each of 64 seeds
@@ -70,7 +70,7 @@ train CartPole-v1 --optimizer.schedule cosine                 | cosine schedule 
 train CartPole-v1 --optimizer.horizon -1                      | horizon = -1
 train CartPole-v1 --target rewards                            | 'rewards'
 train CartPole-v1 --normalize-advantages maybe                | maybe
-train CartPole-v1 --normalise-advantages                      | perhaps you meant --normalize-advantages;
+train CartPole-v1 --normalise-advantages                      | did you mean '--normalize-advantages'?;
 train CartPole-v1 --policy softmax                            | softmax
 train CartPole-v1 --env-params gravity=                       | 'gravity=' has no value
 train CartPole-v1 --env-params =9.8                           | '=9.8'
@@ -153,7 +153,7 @@ diagnose CartPole-v1 --games 1000000000                       | 1,000,000,000 ga
 diagnose CartPole-v1 --games 0                                | games = 0
 diagnose CartPole-v1 --batches 1                              | batches = 1
 diagnose CartPole-v1 --batches 10000000000                    | batches = 10000000000
-diagnose CartPole-v1 --discount abc                           | 'abc' is no FLOAT
+diagnose CartPole-v1 --discount abc                           | --discount: could not convert string to float: 'abc'
 diagnose CartPole-v1 --estimators                             | name at least one
 diagnose CartPole-v1 --estimators dqn                         | 'dqn'
 diagnose CartPole-v1 --max-steps 0                            | max_steps = 0
@@ -167,7 +167,7 @@ resume                                                        | Missing
 resume nowhere                                                | nowhere
 plot                                                          | no runs given
 plot nowhere                                                  | nowhere
-plot . --threshold abc                                        | 'abc' is no FLOAT
+plot . --threshold abc                                        | --threshold: could not convert string to float: 'abc'
 list x                                                        | got x
 nothing                                                       | 'nothing'
 -v                                                            | '-v'
@@ -304,9 +304,15 @@ FLAGS = [
     "--discount",
     "--trace-decay",
     "--network.hidden",
+    "--method",
     "--estimator",
     "--baseline",
     "--critic",
+    "--network",
+    "--optimizer",
+    "--hidden",
+    "--horizon",
+    "--set",
     "--collect",
     "--target",
     "--n",
@@ -347,6 +353,8 @@ VALUES = [
     "value",
     "shared",
     "own",
+    "mlp",
+    "table",
     "games",
     "segments",
     "td",
@@ -360,6 +368,8 @@ VALUES = [
     "0.1..1",
     "gravity=1",
     "gravity=abc",
+    "hidden=(3,)",
+    "baseline=moving",
     "gravity=",
     "slip=0.1",
     "=1",

@@ -25,7 +25,7 @@ from purepg import (
     scores,
     sweeps,
 )
-from purepg.cli.job import flag_of, parse_job
+from purepg.cli.job import flags_of, parse_job
 from purepg.errors import InvalidInput
 
 METHOD = purepg.PolicyGradient(two_states(num_games=8), estimators.make("reinforce-moving"))
@@ -306,17 +306,19 @@ def test_train_by_steps_alone_or_with_a_number_of_updates(tmp_path, capsys):
 def test_flags_of_steps():
     """A preset's schedule is as long as the budget; one of one's own stays; a method's own `steps` has another flag."""
     arguments = ["CartPole-v1", "--estimator", "gae", "--steps", "100000", "--num-games", "128"]
-    parsed, method, _ = parse_job(arguments, "train")
+    parsed, method, _, _ = parse_job(arguments, "train")
     assert parsed.updates is None
     assert method.optimizer.horizon == -(-100_000 // (128 * 32))
     assert parse_job([*arguments, "--optimizer.horizon", "7"], "train")[1].optimizer.horizon == 7
-    parsed, method, _ = parse_job([*arguments, "--updates", "9"], "train")
+    parsed, method, _, _ = parse_job([*arguments, "--updates", "9"], "train")
     assert (parsed.updates, method.optimizer.horizon) == (9, 9)
-    parsed, method, _ = parse_job(
+    parsed, method, _, _ = parse_job(
         ["CartPole-v1", "--estimator", "dqn", "--method.steps", "3", "--steps", "100000"], "train"
     )
     assert (method.steps, parsed.steps) == (3, 100_000)
-    assert [flag_of(x) for x in ("steps", "estimator.critic.steps")] == ["--method.steps", "--critic.steps"]
+    assert flags_of(method)["steps"] == "--method.steps"
+    other = presets.preset("Pendulum-v1", "pathwise-short").method
+    assert flags_of(other)["estimator.critic.steps"] == "--critic.steps"
 
 
 def test_compare_gives_all_the_same_budget_or_says_that_they_differ(tmp_path, capsys):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import purepg
-from purepg import checks, hyperparams, sweeps, training
+from purepg import checks, hyperparams, records, sweeps, training
 from purepg.errors import InvalidInput
 
 NAN, INF = math.nan, math.inf
@@ -100,7 +100,7 @@ def test_hyper_parameters_of_replicates_are_checked_one_by_one():
 @pytest.mark.parametrize("value", [NAN, INF, "9.8", [1.0, 2.0], True])
 def test_a_swept_parameter_of_the_environment_is_one_number(value):
     with pytest.raises(InvalidInput, match=r"^gravity = "):
-        sweeps.changed(with_network(), purepg.Hyperparams(), "env.gravity", value)
+        records.changed(with_network(), purepg.Hyperparams(), {"env.gravity": value})
 
 
 @pytest.mark.parametrize(
@@ -116,13 +116,15 @@ def test_a_swept_parameter_of_the_environment_is_one_number(value):
 )
 def test_a_swept_field_is_what_it_is_annotated_as(field, value):
     with pytest.raises(InvalidInput, match=rf"^{field.rpartition('.')[2]} = "):
-        sweeps.changed(with_network(), purepg.Hyperparams(), field, value)
+        records.changed(with_network(), purepg.Hyperparams(), {field: value})
 
 
 def test_numpy_numbers_become_python_s_so_that_records_stay_plain():
-    method, _ = sweeps.changed(with_network(), purepg.Hyperparams(), "task.collect.num_games", np.int64(3))
+    method, _ = records.changed(with_network(), purepg.Hyperparams(), {"task.collect.num_games": np.int64(3)})
     assert type(method.task.collect.num_games) is int
-    method, _ = sweeps.changed(method, purepg.Hyperparams(), "task.policy.network.hidden", [8, np.int32(4)])
+    method, _ = records.changed(
+        method, purepg.Hyperparams(), {"task.policy.network.hidden": [8, np.int32(4)]}
+    )
     assert method.task.policy.network.hidden == (8, 4)
 
 

@@ -66,7 +66,7 @@ def test_train_continuous_actions_in_segments_with_a_critic(tmp_path):
 @pytest.mark.parametrize("flag", [["--env-arguments=slip=0.2"], ["--env_arguments", "slip=0.2"]])
 def test_flags_that_choose_others_are_read_in_every_spelling(flag):
     words = ["GridWorld", "--estimator=gae", *flag, "--collect=segments", "--updates=7", "--num-steps", "5"]
-    parsed, method, hyper = parse_job(words, "train")
+    parsed, method, hyper, _ = parse_job(words, "train")
     assert method.task.env == purepg.environment("GridWorld", slip=0.2)
     assert method.task.collect == purepg.Segments(64, 5)
     assert parsed.updates == method.optimizer.horizon == 7
@@ -83,7 +83,7 @@ def test_an_infinite_norm_may_be_given_where_another_is_the_default():
 
 
 def test_a_parameter_of_the_environment_is_traced():
-    _, method, hyper = parse_job(
+    _, method, hyper, _ = parse_job(
         ["CartPole-v1", "--env-params", "gravity=5", "max_steps_in_episode=900"], "train"
     )
     assert (hyper.env.gravity, hyper.env.max_steps_in_episode) == (5.0, 900)
@@ -170,7 +170,10 @@ BAD = {
     "empty segments": (["train", "Bandit", "--estimator", "gae", "--num-steps", "0"], "num_steps = 0"),
     "unknown flag": (["train", "Bandit", "--num-gamess", "3"], "--num-games"),
     "unknown command": (["trian"], "did you mean 'train'"),
-    "no command's environment first": (["train", "--seeds", "2", "Bandit"], "environment comes first"),
+    "an environment behind a flag, mistyped": (
+        ["train", "--num-games", "3", "Bandid"],
+        "unrecognized: Bandid",
+    ),
     "no games": (["train", "Bandit", "--num-games", "0"], "num_games = 0"),
     "negative steps": (["train", "Bandit", "--max-steps", "-3"], "max_steps = -3"),
     "no seeds": (["train", "Bandit", "--seeds", "0"], "seeds"),
@@ -368,7 +371,7 @@ def test_sweep_over_traced_and_static_fields(tmp_path, capsys):
             ["sweep", "Bandit", "--over", "learning_rate=0.1", "--learning-rate", "1"],
             "swept and given a value",
         ),
-        (["sweep", "Bandit", "--over", "num_games=4", "--num-games", "4"], "no field 'num_games'"),
+        (["sweep", "Bandit", "--over", "num_games=4", "--num-games", "4"], "swept and given a value"),
         (
             ["sweep", "CartPole-v1", "--over", "env.gravity=1,2", "--env-params", "gravity=1"],
             "swept and given a value",

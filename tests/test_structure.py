@@ -42,6 +42,7 @@ ORDER = (
     "normalization",
     "hyperparams",
     "task",
+    "records",
     "memory",
     "trajectory",
     "rollout",

@@ -274,7 +274,7 @@ def test_a_narrow_range_is_drawn_from_evenly():
 @pytest.mark.parametrize(
     ("over", "options", "words"),
     [
-        ({"learning_rat": [1]}, {}, "no field 'learning_rat' to sweep, did you mean 'learning_rate'"),
+        ({"learning_rat": [1]}, {}, "no field 'learning_rat', did you mean 'learning_rate'"),
         ({"env.gravty": [1]}, {}, "no parameter 'gravty'"),
         ({"learning_rate": purepg.Range(0.1, 1)}, {}, "say how many draws"),
         ({"learning_rate": [0.1]}, {"draws": 0}, "draws = 0: give at least 1"),

@@ -1,13 +1,13 @@
 """The command line: parses, calls the library, prints.
 
-    purepg train ENV --estimator NAME [...]    train hundreds of seeds, print a table, save
-    purepg compare ENV --estimators A B [...]  train several on the same seeds, say which is better
+    purepg train ENV --method NAME [...]       train hundreds of seeds, print a table, save
+    purepg compare ENV --methods A B [...]     train several on the same seeds, say which is better
     purepg sweep ENV --over FIELD=VALUES [...] train one with many values of its numbers
     purepg resume RUN                          go on with a run that was cut off
     purepg evaluate RUN [...]                  play fresh games with a saved run's policies
     purepg diagnose ENV [...]                  bias, variance and cost of estimators
     purepg plot RUN [...]                      figures of saved runs
-    purepg list                                environments, estimators, other methods, baselines, critics
+    purepg list                                environments, estimators, other methods, baselines, critics, networks
 
 Bad input is one line on standard error and exit code 2.
 """

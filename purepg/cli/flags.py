@@ -1,49 +1,60 @@
-"""From words to records: tyro's parser with one-line complaints, and the flags of a whole method."""
+"""From words to values: tyro's parser with one-line complaints, name=value, ranges."""
 
 import ast
-import contextlib
-import io
+import dataclasses
 import re
 from collections.abc import Iterable
 from typing import Any
 
 import tyro
+from tyro import (
+    _errors as errors,
+)  # tyro has no public way to refuse in one's own words: its version is pinned
 
 from purepg.errors import InvalidInput
+from purepg.names import did_you_mean
 
 
-def parse(record: type, arguments: list[str], command: str, **options: Any) -> Any:
-    """tyro's parser, its boxed complaint folded into the one line of an `InvalidInput`; numbers are numbers."""
+def parse(record: type, arguments: list[str], command: str, flags: Iterable[str] = (), **options: Any) -> Any:
+    """tyro's parser, what it refuses in the one line of an `InvalidInput`; numbers are numbers.
+
+    Args:
+      flags: those that there are, without dashes, where they are not the record's own fields.
+    """
     from purepg import checks
 
+    known = [name.replace("_", "-") for name in flags or (f.name for f in dataclasses.fields(record))]
+
+    def refuse(event: errors.ParseErrorEvent) -> None:
+        raise InvalidInput(f"{_refusal(event, known)}; `purepg {command} --help` shows every flag")
+
     given(arguments)
-    complaint = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(complaint):
-            parsed = tyro.cli(
-                record,
-                args=arguments,
-                prog=f"purepg {command}",
-                config=(tyro.conf.SuppressFixed,),
-                **options,
-            )
-        checks.record(parsed)
-        return parsed
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        lines = [
-            re.sub(r"[╭╮╰╯│─]+|---+|\+--|--\+", " ", line).strip(" |")
-            for line in complaint.getvalue().splitlines()
-        ]
-        text = " ".join(line for line in lines[1:] if line).partition(" For full helptext")[0]
-        text = re.sub(r" Perhaps you meant: (--\S+).*", r"; perhaps you meant \1", text)
-        text = re.sub(
-            r"no type matching \{None\}\|(\w+) could be instantiated from \[(.*?)\]", r"\2 is no \1", text
-        )
-        text = re.sub(r"^Error parsing fields\S*: ", "", text)  # a record's own refusal says its field
-        text = text.partition(" Argument helptext:")[0].partition(" Got errors:")[0].rstrip("., ")
-        raise InvalidInput(f"{text}; `purepg {command} --help` shows every flag") from None
+    with errors.on_parse_error(refuse):
+        prog, config = f"purepg {command}", (tyro.conf.SuppressFixed,)
+        parsed = tyro.cli(record, args=arguments, prog=prog, config=config, **options)
+    checks.record(parsed)
+    return parsed
+
+
+def _refusal(event: errors.ParseErrorEvent, known: list[str]) -> str:
+    """What tyro refuses, in words."""
+    match event:
+        case errors.UnrecognizedArgs(tokens=words):
+            close = did_you_mean(positive(words[0]).removeprefix("--"), known).replace("'", "'--", 1)
+            return f"unrecognized: {' '.join(words)}{close}"
+        case errors.MissingArgs(missing_arguments=missing):
+            return f"Missing {' '.join(one.arg.display_name().upper() for one in missing)}"
+        case errors.InvalidChoice(argument=one, value=value, choices=choices):
+            return f"{one.display_name()} {value!r} is not one of {', '.join(choices)}"
+        case errors.InstantiationFailure(argument=one, message=words):
+            why = words.splitlines()[-1].rpartition(">: ")[2]  # of "none, or a number": why it is no number
+            return f"{one.display_name() if one else 'arguments'}: {why}"
+        case errors.BadValue(argument=one):
+            return f"{one.display_name()} has no value"
+    return str(event)
+
+
+_ALIASES = {"--estimator": "--method", "--estimators": "--methods"}
 
 
 def seeds(parsed: Any) -> range:
@@ -69,23 +80,24 @@ def each_once(what: str, names: tuple[str, ...]) -> None:
         raise InvalidInput(f"{what} = {' '.join(names)}: name at least one, each once")
 
 
-def given(arguments: list[str]) -> dict[str, list[str]]:
-    """The flags of a command line, each with the words that follow it; `--flag=value` like `--flag value`.
+def positive(flag: str) -> str:
+    """The flag as it stands in `--help`, of its opposite too: `--policy.no_squash` is `--policy.squash`."""
+    return re.sub(r"(^--|\.)no-", r"\1", flag.replace("_", "-"))
+
+
+def given(arguments: list[str]) -> set[str]:
+    """The flags of a command line, as they stand in `--help`.
 
     Raises:
-      InvalidInput: a flag is given twice, or with its opposite.
+      InvalidInput: a flag is given twice, with its opposite, or by its other name.
     """
-    found: dict[str, list[str]] = {}
-    words: list[str] = []  # what comes before the first flag belongs to none
+    found: set[str] = set()
     for word in arguments:
-        if not word.startswith("--"):
-            words.append(word)
-            continue
-        flag, equals, value = word.partition("=")
-        flag = re.sub(r"(^--|\.)no-", r"\1", flag.replace("_", "-"))
-        if flag in found:
-            raise InvalidInput(f"{flag} is given twice: give it once, with all of its values")
-        words = found[flag] = [value] if equals else []
+        if word.startswith("--"):
+            flag = positive(word.partition("=")[0])
+            if (one := _ALIASES.get(flag, flag)) in found:
+                raise InvalidInput(f"{flag} is given twice: give it once, with all of its values")
+            found.add(one)
     return found
 
 
@@ -117,20 +129,22 @@ def changes_of(env_params: Iterable[str], fields: Iterable[str] = ()) -> dict[st
     return found
 
 
-def refuse_without_effect(spec: Any, fields: Iterable[str]) -> None:
+def refuse_without_effect(method: Any, names: Iterable[str]) -> None:
     """
     Raises:
       InvalidInput: one of the fields is a parameter of the environment, env.…, that has no effect.
     """
-    from purepg import env_params
+    from purepg import env_params, records
 
-    names = (field.partition(".") for field in fields)
-    env_params.refuse_without_effect(spec, [name for head, _, name in names if head == "env"])
+    paths = [path for name in names for path in records.matches(method, name)[:1]]
+    of_env = [path.removeprefix("env.") for path in paths if path.startswith("env.")]
+    env_params.refuse_without_effect(method.task.env, of_env)
 
 
 def pair(text: str) -> tuple[str, Any]:
     """name=value, the value read as a Python literal where it is one."""
     name, equals, value = text.partition("=")
+    name = name.replace("-", "_")
     if not equals or not all(part.isidentifier() for part in name.split(".")):
         raise InvalidInput(f"{text!r} is not of the form name=value")
     if not value.strip():

@@ -1,44 +1,64 @@
-"""What is trained: environment and method from flags, the defaults of every flag from the two names."""
+"""What is trained: a job from the first pass over the flags, its method and numbers from the second.
+
+The job's environment and names choose a preset. Its fields, as `purepg.records` names them, are the flags of the second
+pass, which reads what the first has left.
+"""
 
 import dataclasses
 import os
 import re
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import tyro
+from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
-from purepg.backend import of_machine
-from purepg.cli.flags import changes_of, given, pairs, parse, refuse_without_effect
-from purepg.errors import InvalidInput
+from purepg.cli.flags import changes_of, given, pairs, parse, positive, refuse_without_effect
+from purepg.errors import InvalidInput, whole_number
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
-    env: tyro.conf.Positional[str] = "CartPole-v1"
-    """Environment: an id that `purepg list` shows, or module:Class."""
-    estimator: str = "reinforce-loo"
+class Choice:
+    """Names that choose a method and its parts."""
+
+    method: Annotated[str, tyro.conf.arg(aliases=("--estimator",))] = "reinforce-loo"
     """Estimator of the gradient, or another method: a name that `purepg list` shows."""
     baseline: str | None = None
-    """Another baseline than the estimator's own: none, constant, mean, loo, moving, value."""
+    """Another baseline than the method's own: none, constant, mean, loo, moving, value, optimal."""
     critic: str | None = None
-    """Another critic than the estimator's own: none, shared (the policy's network), own."""
+    """Another critic than the method's own: none, shared (the policy's network), own."""
+    network: str | None = None
+    """Another network of the policy than the method's own: mlp, conv, table."""
+    optimizer: str | None = None
+    """Another optimiser than the method's own: adam, sgd, rmsprop; its schedule stays."""
     collect: str | None = None
-    """Another way to collect than the estimator's own: games (whole ones) or segments."""
+    """Another way to collect than the method's own: games (whole ones) or segments."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Common:
+    """What a job and a comparison have in common."""
+
+    set: tuple[str, ...] = ()
+    """Fields that differ from the defaults, as field=value: num_games=32, critic.network=table, env.gravity=5."""
     env_arguments: tuple[str, ...] = ()
     """Arguments of the environment's constructor, as name=value."""
     env_params: tuple[str, ...] = ()
     """Parameters of the environment that differ from its defaults, as name=value."""
-    seeds: int = 64
-    """Independent seeds, numbered from first_seed."""
-    first_seed: int = 0
-    """Number of the first seed; a seed's result depends on its number alone."""
-    updates: int = 100
-    """Updates of each seed; with --steps the most, if given."""
+    updates: int | None = None
+    """Updates of each seed, with --steps at most; none: each method's own number, or what --steps allows."""
     steps: int | None = None
     """Budget of environment steps of each seed: it stops after the first update in which its own reach it. Without
     --updates there are as many as that lasts, and schedules are as long; in whole games, whose length nobody knows
     before, they hardly fall."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Job(Common, Choice):
+    seeds: int = 64
+    """Independent seeds, numbered from first_seed."""
+    first_seed: int = 0
+    """Number of the first seed; a seed's result depends on its number alone."""
     evaluation_games: int = 100
     """Fresh games of the final greedy evaluation of each seed; 0 for none."""
     evaluate_every: int = 0
@@ -46,49 +66,49 @@ class Job:
     placement: str = "auto"
     """Where the seed axis goes: sequential (one seed after another on each device), vmap (all at once), shared (several
     devices a seed), or auto, what suits the machine."""
-    tensorboard: bool = False
-    """A live log for TensorBoard in the run's folder, beside progress.csv."""
     out: str | None = None
     """Folder for the run, which must not exist; default: a new one in runs/."""
 
 
-def parse_job(arguments: list[str], command: str, job: type[Job] = Job) -> tuple[Any, Any, Any]:
-    """The job's own fields, the method and its numbers.
+class Parsed(NamedTuple):
+    """What a command line says."""
 
-    Two passes: environment and estimator choose the defaults, which then are flags of their own.
+    job: Any
+    method: Any
+    hyper: Any
+    given: frozenset[str]  # the paths of the fields that have a value of their own
+
+
+def parse_job(arguments: list[str], command: str, job: type[Job] = Job) -> Parsed:
+    """The job, and the preset that it chooses with every field that is given changed.
+
+    Raises:
+      InvalidInput: something is unknown, ambiguous or no value, or does not go together.
     """
-    from purepg import environments, hyperparams, presets, sweeps
+    from purepg import environments, presets, records, sweeps
 
-    names = _peek(arguments, job)
-    spec = environments.environment(names.env, **pairs(names.env_arguments))
-    recipe = presets.preset(spec, names.estimator, names.collect, names.updates)
-    method = _with_parts(recipe.method, names)
-    records = {("hyper",): recipe.hyper, **_records(method)}
-    flags = {path: _flags(record, path, job) for path, record in records.items()}
-    fields = [
-        (_field(path), Annotated[type(default), tyro.conf.arg(name=_prefix(path))], default)
-        for path, default in flags.items()
-        if default is not None
-    ]
-    fields = [(name, kind, dataclasses.field(default=default)) for name, kind, default in fields]
-    record = dataclasses.make_dataclass("flags", fields, bases=(job,), frozen=True)
-    default = record(**vars(names) | {"updates": recipe.num_updates})
-    parsed: Any = parse(record, arguments, command, default=default)
-    if (parsed.env, parsed.env_arguments) != (names.env, names.env_arguments):
-        raise InvalidInput(f"the environment comes first: purepg {command} {parsed.env} …")
-    chosen = {path: vars(getattr(parsed, _field(path), record)) for path, record in records.items()}
-    method, hyper = _rebuilt(method, (), chosen), hyperparams.Hyperparams(**chosen["hyper",])
-    changes = changes_of(parsed.env_params)
-    refuse_without_effect(spec, changes)
-    for name, value in changes.items():
-        method, hyper = sweeps.changed(method, hyper, name, value)
-    words = given(arguments)
-    if parsed.steps is not None and "--updates" not in words:
-        method = sweeps.as_long_as(
-            parsed.steps, method, recipe.num_updates, lambda field: flag_of(field, job) in words
-        )
-        parsed = dataclasses.replace(parsed, updates=None)
-    return parsed, method, hyper
+    chosen, words = parse(job, arguments, command, return_unknown_args=True, add_help=False)
+    if chosen.updates is not None:
+        whole_number("num_updates", chosen.updates, 1)
+    env, words = _environment(words)
+    spec = environments.environment(env, **pairs(chosen.env_arguments))
+    recipe = presets.preset(spec, chosen.method, chosen.collect, chosen.updates)
+    named = _named_parts(recipe.method, chosen)
+    method, hyper = records.changed(recipe.method, recipe.hyper, named)
+    shown = dataclasses.replace(chosen, updates=recipe.num_updates)
+    words = ["--help"] if {"-h", "--help"} & {*words} else [env, *words]  # help is of what follows it
+    flags = named | _second_pass(words, command, shown, method, hyper)
+    changes = changes_of(chosen.env_params, chosen.set)
+    refuse_without_effect(method, changes)
+    if twice := flags.keys() & changes.keys():
+        raise InvalidInput(f"{', '.join(sorted(twice))} is given twice: give it once")
+    changes |= flags
+    method, hyper = records.changed(recipe.method, recipe.hyper, changes)
+    targets = [records.target(method, name, value) for name, value in changes.items()]
+    if chosen.updates is None and chosen.steps is not None:
+        method = sweeps.as_long_as(chosen.steps, method, recipe.num_updates, targets.__contains__)
+        shown = chosen
+    return Parsed(shown, method, hyper, frozenset(targets))
 
 
 def new_folder_name(env: str, what: str) -> str:
@@ -99,98 +119,100 @@ def new_folder_name(env: str, what: str) -> str:
     return next(name for name in names if not os.path.exists(name))
 
 
-def _with_parts(method: Any, names: Job) -> Any:
-    """The method with the baseline and the critic that were asked for."""
-    for part in ("baseline", "critic"):
-        if (given := getattr(names, part)) is None:
-            continue
-        estimator = getattr(method, "estimator", None)
-        if estimator is None or not hasattr(estimator, part):
-            raise InvalidInput(f"{names.estimator!r} has no {part}: leave --{part} out")
-        method = dataclasses.replace(method, estimator=dataclasses.replace(estimator, **{part: given}))
-    return method
+def flags_of(method: Any, job: type[Job] = Job) -> dict[str, str]:
+    """Path → flag of every field of the method and of its numbers; a longer one where the job has one of that name."""
+    from purepg import records
+
+    taken = [field.name for field in dataclasses.fields(job)]
+    names = {path: "method." * (name in taken) + name for path, name in records.shorts(method).items()}
+    return {path: f"--{name}".replace("_", "-") for path, name in names.items()}
 
 
-_Path = tuple[str, ...]  # the names of fields, from the method down to a record
+def _environment(words: list[str]) -> tuple[str, list[str]]:
+    """The environment among the words that no flag of the job has taken, and the others.
+
+    It comes first; after another flag, whose values nobody knows yet, it is told by its name.
+    """
+    from purepg import environments
+
+    for i, word in enumerate(words):
+        if not word.startswith("-") and (i == 0 or ":" in word or word in environments.names()):
+            return word, words[:i] + words[i + 1 :]
+    return "CartPole-v1", words
 
 
-def _is_chosen_elsewhere(field: dataclasses.Field) -> bool:
-    return field.name == "env" or of_machine(field)
+def _named_parts(method: Any, job: Job) -> dict[str, str]:
+    """The parts of the method that the job names, path → name.
 
+    Raises:
+      InvalidInput: the method has no such part.
+    """
+    from purepg import records
 
-def _nested(record: Any) -> dict[str, Any]:
-    """The fields of a record that are records themselves; the environment is chosen otherwise."""
-    fields = {
-        f.name: getattr(record, f.name) for f in dataclasses.fields(record) if not _is_chosen_elsewhere(f)
-    }
-    return {name: value for name, value in fields.items() if dataclasses.is_dataclass(value)}
-
-
-def _records(record: Any, path: _Path = ()) -> dict[_Path, Any]:
-    """The record and all those in it."""
-    found = {path: record}
-    for name, value in _nested(record).items():
-        found |= _records(value, (*path, name))
+    found = {}
+    for part in ("baseline", "critic", "network", "optimizer"):
+        if (name := getattr(job, part)) is not None:
+            if not records.matches(method, part):
+                raise InvalidInput(f"{job.method!r} has no {part}: leave --{part} out")
+            found[records.find(method, part)] = name
     return found
 
 
-def _rebuilt(record: Any, path: _Path, chosen: dict[_Path, dict[str, Any]]) -> Any:
-    """The record with the chosen fields of it and of those in it."""
-    nested = {name: _rebuilt(value, (*path, name), chosen) for name, value in _nested(record).items()}
-    return dataclasses.replace(record, **chosen[path] | nested)
+def _second_pass(words: list[str], command: str, job: Job, method: Any, hyper: Any) -> dict[str, Any]:
+    """The fields of the method and its numbers that the words give a value, path → value."""
+    fields = _fields(method, hyper)
+    flags = {path: flag for path, flag in flags_of(method, type(job)).items() if path in fields}
+    words = [_spelled(word, flags, method) for word in words]
+    env: Any = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="ENV")]
+    text = "Environment: an id that `purepg list` shows, or module:Class."
+    everything = [StructFieldSpec("env", env, method.task.env.name, text), *_of(job)]
+    known = [field.name for field in everything]
+    for path, field in fields.items():
+        kind: Any = Annotated[field.type, tyro.conf.arg(name=flags[path][2:])]
+        everything.append(dataclasses.replace(field, name=f"fields.{path}", type=kind))
+        known.append(flags[path][2:])
+    registry = ConstructorRegistry()
+    spec = StructConstructorSpec(dict, tuple(everything))
+    registry.struct_rule(lambda info: spec if info.type is Parsed else None)
+    found = parse(Parsed, words, command, known, registry=registry)
+    there = given(words)
+    return {path: found[f"fields.{path}"] for path, flag in flags.items() if flag in there}
 
 
-def _field(path: _Path) -> str:
-    return "_".join(("fields", *path))
+def _fields(method: Any, hyper: Any) -> dict[str, StructFieldSpec]:
+    """Path → type, default and help of every field that is no record itself."""
+    from purepg import records
+
+    inner = {f"{path}.": value for path, value in records.fields(method).items() if records.is_record(value)}
+    found: dict[str, StructFieldSpec] = {}
+    for prefix, record in (("", hyper), ("", method), *inner.items()):
+        own = records.parts(record)
+        for field in _of(record):
+            if field.name in own and not records.is_record(own[field.name]):
+                found.setdefault(prefix + field.name, field)
+    return found
 
 
-def _prefix(path: _Path) -> str:
-    """What comes before the dot in the flags of a record; nothing for those that there is one of by nature."""
-    names = [name for name in path if name not in ("hyper", "task", "estimator", "collect")]
-    return ".".join(names).replace("policy.network", "network")
+def _of(record: Any) -> tuple[StructFieldSpec, ...]:
+    """What tyro knows of the fields of a record."""
+    info = StructTypeInfo.make(type(record), record, in_union_context=False)
+    spec: Any = ConstructorRegistry.get_struct_spec(info)
+    return spec.fields
 
 
-def _flags(record: Any, path: _Path, job: type[Job]) -> Any:
-    """The same record without flags for the records in it and the environment; none if there is nothing left.
+def _spelled(word: str, flags: dict[str, str], method: Any) -> str:
+    """The word with a flag as it stands in `--help`, where it is any other name of a field."""
+    from purepg import records
 
-    A field whose flag would be one of the job's own has a longer one.
-    """
-    without = [f.name for f in dataclasses.fields(record) if _is_chosen_elsewhere(f)] + list(_nested(record))
-    if len(without) == len(dataclasses.fields(record)):
-        return None
-    kinds: dict[str, Any] = dict.fromkeys(without, Annotated[Any, tyro.conf.Suppress])
-    for field in dataclasses.fields(record):
-        if field.name not in without and _is_taken(path, field.name, job):
-            longer = tyro.conf.arg(name=flag_of(field.name, job).removeprefix("--"))
-            kinds[field.name] = Annotated[field.type, longer]
-    fields = [(name, kind, dataclasses.field(default=getattr(record, name))) for name, kind in kinds.items()]
-    made = dataclasses.make_dataclass(type(record).__name__, fields, bases=(type(record),), frozen=True)
-    made.__doc__ = type(record).__doc__
-    return made(**vars(record))
-
-
-def flag_of(field: str, job: type[Job] = Job) -> str:
-    """The flag of a field of the method or of its numbers, named as in a sweep."""
-    *path, name = field.split(".")
-    prefix = "method" if _is_taken(tuple(path), name, job) else _prefix(tuple(path))
-    return "--" + ".".join(filter(None, (prefix, name))).replace("_", "-")
-
-
-def _is_taken(path: _Path, name: str, job: type[Job]) -> bool:
-    """Whether the field's flag would be one of the job's own."""
-    return not _prefix(path) and name in (field.name for field in dataclasses.fields(job))
-
-
-def _peek(arguments: list[str], job: type[Job]) -> Job:
-    """The fields that choose other flags, from arguments that may hold flags not known yet."""
-    words = given(arguments)
-    chosen: dict[str, Any] = {
-        name: words[f"--{name}"][0]
-        for name in ("estimator", "baseline", "critic", "collect")
-        if words.get(f"--{name}")
-    }
-    if arguments and not arguments[0].startswith("-"):
-        chosen["env"] = arguments[0]
-    updates = "".join(words.get("--updates", []))
-    chosen["updates"] = int(updates) if updates.isdecimal() else 0
-    return job(**chosen, env_arguments=tuple(words.get("--env-arguments", ())))
+    flag, equals, value = word.partition("=")
+    name = positive(flag).removeprefix("--")
+    if not word.startswith("--") or f"--{name}" in flags.values() or not records.matches(method, name):
+        return word
+    path = records.find(method, name)
+    if path.startswith("env."):
+        raise InvalidInput(f"{flag} is no flag: give --set {path}=…")
+    if (shown := flags.get(path)) is None:
+        return word
+    if positive(flag) != flag.replace("_", "-"):
+        shown = re.sub(r"(^--|\.)(?=[^.]*$)", r"\1no-", shown)
+    return f"{shown}{equals}{value}"

@@ -10,14 +10,15 @@ def main(arguments: list[str]) -> None:
         return
     if arguments:
         raise InvalidInput(f"`purepg list` takes no arguments, got {' '.join(arguments)}")
-    from purepg import baselines, critics, environments, estimators, presets
+    from purepg import baselines, critics, environments, estimators, networks, presets
 
     for title, names in (
         ("Environments (or module:Class)", environments.names()),
         ("Estimators", list(estimators.NAMES)),
-        ("Other methods, also given as --estimator", list(presets.METHODS)),
+        ("Other methods", list(presets.METHODS)),
         ("Baselines", list(baselines.NAMES)),
         ("Critics", list(critics.NAMES)),
+        ("Networks", list(networks.NAMES)),
     ):
         print(f"{title}:")
         print("".join(f"  {name}\n" for name in names))

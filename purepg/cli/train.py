@@ -1,11 +1,18 @@
 """`purepg train`: many seeds of one method."""
 
+import dataclasses
 import time
 from typing import Any
 
 from purepg.cli import machine, tables
 from purepg.cli.flags import seeds
-from purepg.cli.job import new_folder_name, parse_job
+from purepg.cli.job import Job, new_folder_name, parse_job
+
+
+@dataclasses.dataclass(frozen=True)
+class Train(Job):
+    tensorboard: bool = False
+    """A live log for TensorBoard in the run's folder, beside progress.csv."""
 
 
 def main(arguments: list[str]) -> None:
@@ -13,11 +20,11 @@ def main(arguments: list[str]) -> None:
     machine.start()
     from purepg import run_folder
 
-    parsed, method, hyper = parse_job(arguments, "train")
+    parsed, method, hyper, _ = parse_job(arguments, "train", Train)
     from purepg.cli.reporting import reporting
     from purepg.runner import run
 
-    name = new_folder_name(method.task.env.name, parsed.estimator) if parsed.out is None else parsed.out
+    name = new_folder_name(method.task.env.name, parsed.method) if parsed.out is None else parsed.out
     target = run_folder.check_writable(name)
     started = time.perf_counter()
     numbers = seeds(parsed)
@@ -34,7 +41,7 @@ def main(arguments: list[str]) -> None:
             directory=target,
             report=report,
         )
-    tables.result(result, parsed.estimator, time.perf_counter() - started)
+    tables.result(result, parsed.method, time.perf_counter() - started)
     tell_where(target, result, parsed.updates)
 
 
