@@ -54,7 +54,7 @@ def run(case: Case) -> dict[str, float]:
     import jax
 
     import purepg
-    from purepg import environments, hyperparams, presets
+    from purepg import hyperparams, presets
     from purepg.seeds import Place
 
     purepg.seeds.use_all_cores()
@@ -67,7 +67,7 @@ def run(case: Case) -> dict[str, float]:
     result = purepg.run(method, recipe.hyper, case.seeds, case.updates, evaluation_games=0)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
-    hyper = hyperparams.over_seeds(recipe.hyper, environments.parameters(task.env, None), case.seeds)
+    hyper = hyperparams.over_seeds(recipe.hyper, task.env, case.seeds)
     place = Place(case.seeds)
     arguments = place.pad((hyper, result.state))
     program = place.compile(lambda hyper, state: purepg.train(method, hyper, state, 1), *arguments)

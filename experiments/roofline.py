@@ -120,7 +120,7 @@ def main(repeats: int = 9, out: pathlib.Path = pathlib.Path("roofline.json")) ->
     gae: Any = estimators.make("gae")
     gae = dataclasses.replace(gae, critic=purepg.OwnCritic())
     method = purepg.PolicyGradient(task, gae)
-    hyper = hyperparams.over_seeds(purepg.Hyperparams(), environments.parameters(spec, None), SEEDS)
+    hyper = hyperparams.over_seeds(purepg.Hyperparams(), spec, SEEDS)
     keys = seeds.keys(np.arange(SEEDS))
 
     def prepared(function: Callable, *arguments: Any) -> Callable[[], Any]:

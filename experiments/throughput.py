@@ -188,7 +188,7 @@ def one_seed(part: str, side: Plain | Ours, num_updates: int) -> Callable:
 def program(case: Case, side: Plain | Ours, num_updates: int) -> tuple[Callable, float]:
     """The compiled case for all its seeds, and the seconds that compiling took."""
     still = purepg.Hyperparams(learning_rate=0.0, discount=DISCOUNT)
-    hyper = hyperparams.over_seeds(still, cartpole()[1], case.seeds)
+    hyper = hyperparams.over_seeds(still, purepg.environment("CartPole-v1"), case.seeds)
     params = jax.tree.map(lambda x: jnp.broadcast_to(x, (case.seeds, *x.shape)), case.params)
     data: Any = seeds.keys(np.arange(case.seeds))
     if case.part == "gradient alone":

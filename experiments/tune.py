@@ -136,9 +136,7 @@ def train_all(method: purepg.PolicyGradient, num_updates: int, configs: dict, nu
 
     num_configs = len(next(iter(configs.values())))
     count = num_configs * num_seeds
-    hyper = hyperparams.over_seeds(
-        purepg.Hyperparams(), purepg.environments.parameters(method.task.env, None), count
-    )
+    hyper = hyperparams.over_seeds(purepg.Hyperparams(), method.task.env, count)
     each = {k: jnp.asarray(np.repeat(v, num_seeds), jnp.float32) for k, v in configs.items()}
     keys = seeds.keys(np.tile(np.arange(num_seeds), num_configs))
     returns = seeds.map(replicate, dataclasses.replace(hyper, **each), keys)

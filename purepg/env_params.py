@@ -149,16 +149,13 @@ def without_effect(spec: EnvironmentSpec) -> tuple[str, ...]:
 
 def changed(spec: EnvironmentSpec, params: Any) -> dict[str, Any]:
     """The parameters that differ from the defaults, by name, as far as they are concrete."""
-    if params is None:
-        return {}
     defaults = leaves(_defaults(spec))
     return {name: value for name, value in leaves(params).items() if not _same(value, defaults[name])}
 
 
 def distinct(spec: EnvironmentSpec, params: Any) -> Iterator[Any]:
     """The parameters of each replicate, equal ones once; none: the defaults."""
-    defaults = _defaults(spec)
-    params = defaults if params is None else params
+    defaults, params = _defaults(spec), environments.parameters(spec, params)
     leaves, structure = jax.tree.flatten(jax.tree.map(np.asarray, params))
     varies = [x.ndim > np.ndim(like) for x, like in zip(leaves, jax.tree.leaves(defaults), strict=True)]
     lengths = {len(x) for x, more in zip(leaves, varies, strict=True) if more} or {1}
@@ -177,7 +174,7 @@ def label(spec: EnvironmentSpec, params: Any = None, max_steps: int | None = Non
 
     What is known of a name, such as the return that counts as solved, holds for no other label.
     """
-    changes = dict(spec.arguments) | changed(spec, params)
+    changes = dict(spec.arguments) | changed(spec, environments.parameters(spec, params))
     own_limit = getattr(_defaults(spec), "max_steps_in_episode", math.inf)
     if spec.name in environments.SOLVED_AT and max_steps is not None and max_steps < own_limit:
         changes |= {"max_steps": max_steps}  # fewer steps are another return

@@ -84,14 +84,14 @@ def check_one(name: str, value: Any, *, replicates: bool = False) -> None:
         raise InvalidInput(f"{name} = {given}: must lie in [{low:g}, {high:g}]")
 
 
-def over_seeds(hyper: Hyperparams, defaults: Any, num_replicates: int) -> Hyperparams:
+def over_seeds(hyper: Hyperparams, spec: EnvironmentSpec, num_replicates: int) -> Hyperparams:
     """Numbers for every replicate, as arrays `[R, ...]`: arrays keep their type, so new numbers never recompile.
 
     Args:
       hyper: scalars, tiled here, or arrays `[R]`.
-      defaults: the environment's default parameters; those in `hyper` may have an axis `[R]` more.
+      spec: the environment; its parameters in `hyper` may have an axis `[R]` more than its defaults.
     """
-    hyper, like = _beside_defaults(hyper, defaults)
+    hyper, like = _beside_defaults(hyper, spec)
 
     def tile(x, like):
         x = np.asarray(x, jnp.result_type(like))
@@ -104,30 +104,22 @@ def over_seeds(hyper: Hyperparams, defaults: Any, num_replicates: int) -> Hyperp
     return jax.tree.map(tile, hyper, like)
 
 
-def varies(hyper: Hyperparams, defaults: Any) -> bool:
+def varies(hyper: Hyperparams, spec: EnvironmentSpec) -> bool:
     """Whether any number differs from replicate to replicate."""
-    hyper, like = _beside_defaults(hyper, defaults)
+    hyper, like = _beside_defaults(hyper, spec)
     return any(jax.tree.leaves(jax.tree.map(lambda x, like: np.ndim(x) > np.ndim(like), hyper, like)))
 
 
-def some(hyper: Hyperparams, defaults: Any, which: slice | int) -> Hyperparams:
+def some(hyper: Hyperparams, spec: EnvironmentSpec, which: slice | int) -> Hyperparams:
     """The numbers of some of the replicates, or of one."""
-    full, like = _beside_defaults(hyper, defaults)
-    chosen = jax.tree.map(lambda x, like: x[which] if np.ndim(x) > np.ndim(like) else x, full, like)
-    return chosen if hyper.env is not None else dataclasses.replace(chosen, env=None)
+    hyper, like = _beside_defaults(hyper, spec)
+    return jax.tree.map(lambda x, like: x[which] if np.ndim(x) > np.ndim(like) else x, hyper, like)
 
 
-def of_one(hyper: Hyperparams, defaults: Any) -> Hyperparams:
-    """The numbers of the first replicate, with the environment's parameters in any case."""
-    return some(_beside_defaults(hyper, defaults)[0], defaults, 0)
-
-
-def _beside_defaults(hyper: Hyperparams, defaults: Any) -> tuple[Hyperparams, Hyperparams]:
-    """The numbers with an environment's parameters in any case, and numbers of their shapes without replicates."""
-    env = defaults if hyper.env is None else hyper.env
+def _beside_defaults(hyper: Hyperparams, spec: EnvironmentSpec) -> tuple[Hyperparams, Hyperparams]:
+    """The numbers, those of several replicates as arrays, and numbers of their shapes without replicates."""
     lists = {name: np.asarray(x) for name in _RANGES if isinstance(x := getattr(hyper, name), list | tuple)}
-    hyper = dataclasses.replace(hyper, **lists)
-    return dataclasses.replace(hyper, env=env), Hyperparams(env=defaults)
+    return resolved(dataclasses.replace(hyper, **lists), spec), resolved(Hyperparams(), spec)
 
 
 def encode(hyper: Hyperparams, spec: EnvironmentSpec) -> dict[str, Any]:

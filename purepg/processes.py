@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from purepg import environments, hyperparams, run_folder, run_length, runner, saved_state
+from purepg import hyperparams, run_folder, run_length, runner, saved_state
 from purepg import seeds as seed_axis
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
@@ -89,8 +89,7 @@ def run(
     if directory is not None:
         _together(lambda: run_folder.check_writable(directory) if me == 0 else None)
     share = slice(len(numbers) * me // count, len(numbers) * (me + 1) // count)
-    defaults = environments.parameters(method.task.env, None)
-    mine = hyperparams.some(hyper, defaults, share)
+    mine = hyperparams.some(hyper, method.task.env, share)
     part = _together(
         lambda: runner.run(method, mine, numbers[share], num_updates, num_steps=num_steps, **options)
     )

@@ -256,5 +256,4 @@ def _changes(result: Result) -> str:
 
 def _params_in_use(result: Result) -> Any:
     """The environment's parameters of every seed, `[S, ...]`."""
-    defaults = environments.parameters(result.method.task.env, None)
-    return hyperparams.over_seeds(result.hyper, defaults, len(result.seeds)).env
+    return hyperparams.over_seeds(result.hyper, result.method.task.env, len(result.seeds)).env

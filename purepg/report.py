@@ -160,8 +160,7 @@ def signal_to_noise(folders: Sequence[str | os.PathLike]) -> "Figure":
     ratios, at = {}, np.empty(0)
     for folder in map(files.path, folders):
         result = results.load(folder)
-        defaults = environments.parameters(result.method.task.env, None)
-        hyper = hyperparams.over_seeds(result.hyper, defaults, len(result.seeds))
+        hyper = hyperparams.over_seeds(result.hyper, result.method.task.env, len(result.seeds))
         hyper = jax.tree.map(lambda x: x[0], hyper)
         key = seeds.keys(result.seeds[:1])[0]
         length = int(scores.num_updates(result.dataset)[0])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from purepg import env_params, environments, files, hyperparams, run_folder, saved_state, scores
+from purepg import env_params, files, hyperparams, run_folder, saved_state, scores
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
@@ -71,8 +71,7 @@ class Result:
 
     def hyper_of(self, seed: int) -> Hyperparams:
         """The hyper-parameters of one seed, by its number: where they differ between seeds, its own."""
-        defaults = environments.parameters(self.method.task.env, None)
-        return hyperparams.some(self.hyper, defaults, self._index(seed))
+        return hyperparams.some(self.hyper, self.method.task.env, self._index(seed))
 
     def _index(self, seed: int) -> int:
         if seed not in self.seeds:

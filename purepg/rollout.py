@@ -216,7 +216,8 @@ def _stepper(
             keys, running.state, choice.played
         )
         truncated = (truncated | (running.time + 1 >= max_steps)) & ~terminated
-        after = Running(observation, state, running.time + 1, running.score + reward)
+        score = running.score + reward
+        after = Running(observation, state, running.time + 1, score, running.carry)
         rows = Rows(
             running.observation,
             choice.action,

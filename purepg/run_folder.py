@@ -26,7 +26,6 @@ from purepg import (
     __version__,
     checkpoint,
     configuration,
-    environments,
     files,
     hyperparams,
     old_runs,
@@ -201,8 +200,7 @@ def read_newest(folder: pathlib.Path, plan: Plan) -> Reached | None:
 
 def template(plan: Plan) -> Any:
     """Shapes and types of the state of all seeds."""
-    defaults = environments.parameters(plan.method.task.env, None)
-    hyper = hyperparams.over_seeds(plan.hyper, defaults, len(plan.seeds))
+    hyper = hyperparams.over_seeds(plan.hyper, plan.method.task.env, len(plan.seeds))
     keys = seed_axis.keys(plan.seeds)
     return jax.eval_shape(
         jax.vmap(lambda hyper, key: init(plan.method, hyper, key, plan.num_steps)), hyper, keys

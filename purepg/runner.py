@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from purepg import (
-    environments,
     files,
     folder_lock,
     hyperparams,
@@ -96,8 +95,7 @@ def run(
     check_memory(method, hyper, seed_axis.count(seeds), num_updates, options)
     numbers = seed_axis.numbered(seeds)
     repeated = len(np.unique(numbers)) < len(numbers)
-    defaults = environments.parameters(method.task.env, None)
-    if repeated and not hyperparams.varies(hyper, defaults):
+    if repeated and not hyperparams.varies(hyper, method.task.env):
         raise InvalidInput(f"seeds = {numbers.tolist()}: give each once")
     return start(options.plan(method, hyper, numbers, num_updates), directory, options)
 
@@ -113,7 +111,7 @@ def check_memory(
     memory.check_training(
         method.task,
         lambda hyper, key: init(method, hyper, key),
-        hyperparams.of_one(hyper, environments.parameters(method.task.env, None)),
+        hyperparams.some(hyper, method.task.env, 0),
         num_seeds,
         num_updates or 0,
         together,
@@ -166,8 +164,7 @@ def evaluate_seeds(
     num_seeds = len(result.seeds)
     memory.check_evaluation(result.method.task, num_games, num_seeds, Place(num_seeds).at_a_time)
     fresh = _evaluation(result.method, num_games, deterministic, _FRESH_STREAM, stream)
-    defaults = environments.parameters(result.method.task.env, None)
-    hyper = hyperparams.over_seeds(result.hyper, defaults, num_seeds)
+    hyper = hyperparams.over_seeds(result.hyper, result.method.task.env, num_seeds)
     return seed_axis.map(fresh, hyper, saved_state.filled(result.state))
 
 
@@ -204,8 +201,7 @@ class _Run:
         self.place = Place(len(plan.seeds), plan.placement, may_share=True)
         self.method = method = on(plan.method, self.place.backend)
         self.compile_seconds = 0.0
-        defaults = environments.parameters(method.task.env, None)
-        hyper = hyperparams.over_seeds(plan.hyper, defaults, len(plan.seeds))
+        hyper = hyperparams.over_seeds(plan.hyper, method.task.env, len(plan.seeds))
         self.hyper = self.place.pad(hyper)  # [padded, ...]
         if reached is None:
             keys = self.place.pad(seed_axis.keys(plan.seeds))

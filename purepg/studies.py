@@ -25,7 +25,6 @@ import numpy as np
 from purepg import (
     checks,
     env_params,
-    environments,
     files,
     folder_lock,
     hyperparams,
@@ -145,7 +144,7 @@ def study(
     for config in configs:
         if config.num_updates is None and num_steps is None:
             raise InvalidInput(f"{config.name!r} has no number of updates: give one, or num_steps to all")
-        if hyperparams.varies(config.hyper, environments.parameters(config.method.task.env, None)):
+        if hyperparams.varies(config.hyper, config.method.task.env):
             raise InvalidInput(
                 f"{config.name!r} has arrays among its numbers: make each a configuration, or sweep"
             )
@@ -174,7 +173,7 @@ def _check_all(configs: Sequence[Config], num_seeds: int, options: RunOptions) -
         hyper, num_updates = those[0].hyper, those[0].num_updates
         runner.check_memory(method, hyper, num_seeds * len(those), num_updates, options)
         if len(same) > 1:
-            one = hyperparams.of_one(hyper, environments.parameters(method.task.env, None))
+            one = hyperparams.some(hyper, method.task.env, 0)
             jax.eval_shape(functools.partial(_one_update, method), one, jax.random.key(0))
 
 

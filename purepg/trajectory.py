@@ -34,9 +34,9 @@ class Rows(NamedTuple):
     score: jax.Array  # [T, N] undiscounted return of the episode up to this row, its reward included
     value: Any = None  # [T, N] V of the observation, where `act` gives it
     cut_value: Any = None  # [T, N] V of the true next observation where the episode is cut, 0 elsewhere
-    next_observation: Any = (
-        None  # [T, N, *shape] the true next observation, before any reset; where it is asked for
-    )
+    # [T, N, *shape] the true next observation, before any reset; where it is asked for
+    next_observation: Any = None
+    action_mask: Any = ()  # [T, N, A] bool, which actions there are; () where always all
 
 
 class Running(NamedTuple):
@@ -46,6 +46,7 @@ class Running(NamedTuple):
     state: Any  # the environment's, [N, ...]
     time: jax.Array  # [N] int32, steps since the game's start
     score: jax.Array  # [N] undiscounted return so far
+    carry: Any = ()  # [N, ...] the policy's memory; () where it has none
 
 
 class Learner(NamedTuple):

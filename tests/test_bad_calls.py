@@ -402,7 +402,7 @@ class Enough(InvalidInput):
 
 
 def only_traced(plan, *_):
-    hyper = hyperparams.some(plan.hyper, None if plan.hyper.env is None else plan.hyper.env, 0)
+    hyper = hyperparams.some(plan.hyper, plan.method.task.env, 0)
 
     def begin(key):
         state = purepg.init(plan.method, hyper, key, plan.num_steps)

@@ -71,10 +71,11 @@ def test_two_processes_give_the_result_of_one_to_the_bit(job, tmp_path):
 
 def test_numbers_of_some_of_the_replicates():
     hyper = purepg.Hyperparams(learning_rate=np.array([1.0, 2.0, 3.0]), discount=0.9)  # pyright: ignore
-    some = hyperparams.some(hyper, None, slice(1, 3))
+    spec = purepg.environment("CartPole-v1")
+    some = hyperparams.some(hyper, spec, slice(1, 3))
     assert list(some.learning_rate) == [2.0, 3.0]
     assert some.discount == 0.9
-    assert some.env is None
+    assert some.env == purepg.environments.parameters(spec, None)
 
 
 def test_parts_with_and_without_counts_are_completed():

@@ -219,6 +219,26 @@ def test_environments_are_imported_late(name):
     assert "envs" not in roots(imported(MODULES[name], at_import_time))
 
 
+PARTS = {type(made) for made in estimators.NAMES.values()}
+PARTS |= {part for table in (purepg.baselines, purepg.critics) for part in table.NAMES.values()}
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_estimators_baselines_and_critics_are_asked_by_their_protocols(name):
+    """Neither what they are nor whether they have a field: whatever others ask is a member of the protocol."""
+    own = {part.__name__ for part in PARTS if part.__module__ == f"purepg.{name}"}
+    concrete = {part.__name__ for part in PARTS} - own
+    asked = ("estimator", "baseline", "critic", "policy", "method")
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            words = {word.id for word in ast.walk(node) if isinstance(word, ast.Name)}
+            words |= {word.attr for word in ast.walk(node) if isinstance(word, ast.Attribute)}
+            if node.func.id == "isinstance":
+                assert not words & concrete, f"line {node.lineno}"
+            if node.func.id == "getattr":
+                assert not words & {*asked}, f"line {node.lineno}"
+
+
 @pytest.mark.parametrize(
     "path", [path for pattern in MATHS for path in sorted(PACKAGE.glob(pattern))], ids=lambda path: path.name
 )

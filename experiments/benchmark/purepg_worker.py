@@ -49,7 +49,7 @@ def build(work: Work) -> Learner:
         params = method.params(state.learner)
         return evaluation.evaluate(method, hyper, params, key, EVALUATION_GAMES).returns.mean()
 
-    hyper = hyperparams.over_seeds(numbers, environments.parameters(task.env, None), work.seeds)
+    hyper = hyperparams.over_seeds(numbers, task.env, work.seeds)
     keys = seeds.keys(work.seed + np.arange(work.seeds))
     compiled = functools.partial(seeds.compiled, placement="shared")
     begin, init_seconds = seconds_of(lambda: compiled(start, hyper, keys))

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from purepg import checks, environments, hyperparams
+from purepg import checks, hyperparams
 from purepg.baselines import LeaveOneOut
 from purepg.diagnostics.closed_form import gradient as in_closed_form
 from purepg.diagnostics.moments import covariance_of, measure
@@ -115,7 +115,7 @@ def of_one_replicate(task: Task, hyper: Hyperparams) -> tuple[Task, Hyperparams]
     Raises:
       InvalidInput: these are the numbers of several replicates.
     """
-    if hyperparams.varies(hyper, environments.parameters(task.env, None)):
+    if hyperparams.varies(hyper, task.env):
         raise InvalidInput(
             "these are the hyper-parameters of several replicates, with an axis more: a gradient is measured with "
             "those of one, as purepg.load(folder).hyper_of(seed) gives them"
