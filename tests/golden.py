@@ -32,6 +32,12 @@ def numbers(name: str) -> dict[str, np.ndarray]:
     return {f"{name}/{key}": values for key, values in found.items()}
 
 
+def kept_names() -> list[str]:
+    """The presets that something is kept of: a new one is when `write` has run."""
+    with np.load(FILE, allow_pickle=False) as arrays:
+        return list(dict.fromkeys(key.partition("/")[0] for key in arrays))
+
+
 def kept(name: str) -> dict[str, np.ndarray]:
     """What is kept of one preset."""
     with np.load(FILE, allow_pickle=False) as arrays:
