@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from purepg import checks, collection, derivable, estimators, metrics, running_moments
-from purepg.estimators.base import Estimator, EstimatorState, check_estimate, check_state, named_parts
+from purepg import checks, collection, derivable, metrics, running_moments
+from purepg.estimators.base import Estimator, EstimatorState, check_estimate, check_state
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
 from purepg.networks import Params
@@ -33,7 +33,6 @@ class PolicyGradient(Method):
     optimizer: Optimizer = Optimizer()
 
     def __post_init__(self):
-        named_parts(self, estimator=estimators)
         checks.conforms("estimator", self.estimator, Estimator)
 
     def check_numbers(self, hyper: Hyperparams) -> None:

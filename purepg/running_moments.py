@@ -54,7 +54,7 @@ def add(moments: Moments, sample: Any) -> Moments:
 def merge(a: Moments, b: Moments) -> Moments:
     """Of both sets of samples together; either may be empty."""
     count = a.count + b.count
-    share = b.count / (count + (count == 0))
+    share = b.count / (count + (count == 0).astype(count.dtype))
     apart = jax.tree.map(lambda x, y: y - x, a.mean, b.mean)
     mean = jax.tree.map(lambda m, d: m + d * share, a.mean, apart)
     deviation = jax.tree.map(lambda u, v, d: u + v + d**2 * a.count * share, a.deviation, b.deviation, apart)

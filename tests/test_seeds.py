@@ -208,7 +208,7 @@ def test_the_backend_reaches_every_gradient_of_rows(env, estimator, monkeypatch)
 
 
 def test_the_backend_is_no_part_of_what_was_trained():
-    from purepg import configuration, sweeps
+    from purepg import configuration, records
 
     given = purepg.task.on(METHOD, purepg.Backend(512))
     assert "backend" not in str(configuration.encode(METHOD))
@@ -217,7 +217,7 @@ def test_the_backend_is_no_part_of_what_was_trained():
     for refused in (
         lambda: purepg.run(given, seeds=1, num_updates=1),
         lambda: purepg.compare({"one": (given, purepg.Hyperparams(), 1)}, 1),
-        lambda: sweeps.changed(METHOD, purepg.Hyperparams(), "task.backend.rows_per_chunk", 512),
+        lambda: records.changed(METHOD, purepg.Hyperparams(), {"task.backend.rows_per_chunk": 512}),
     ):
         with pytest.raises(InvalidInput, match="backend"):
             refused()

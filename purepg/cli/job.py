@@ -51,12 +51,8 @@ class Common:
     """Budget of environment steps of each seed: it stops after the first update in which its own reach it. Without
     --updates there are as many as that lasts, and schedules are as long; in whole games, whose length nobody knows
     before, they hardly fall."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Job(Common, Choice):
     seeds: int = 64
-    """Independent seeds, numbered from first_seed."""
+    """Independent seeds, of every method the same ones, numbered from first_seed."""
     first_seed: int = 0
     """Number of the first seed; a seed's result depends on its number alone."""
     evaluation_games: int = 100
@@ -66,6 +62,15 @@ class Job(Common, Choice):
     placement: str = "auto"
     """Where the seed axis goes: sequential (one seed after another on each device), vmap (all at once), shared (several
     devices a seed), or auto, what suits the machine."""
+
+    def options(self) -> dict[str, Any]:
+        """What `run` and `study` take by the same names."""
+        names = "evaluation_games", "evaluate_every", "placement"
+        return {name: getattr(self, name) for name in names} | {"num_steps": self.steps}
+
+
+@dataclasses.dataclass(frozen=True)
+class Job(Common, Choice):
     out: str | None = None
     """Folder for the run, which must not exist; default: a new one in runs/."""
 

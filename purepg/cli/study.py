@@ -12,20 +12,9 @@ from purepg.cli.job import new_folder_name
 
 @dataclasses.dataclass(frozen=True)
 class Flags:
-    seeds: int = 64
-    """Seeds of each configuration, the same for all, numbered from first_seed."""
-    first_seed: int = 0
-    """Number of the first seed."""
-    evaluation_games: int = 100
-    """Fresh games of the final greedy evaluation of each seed; 0 for none."""
-    evaluate_every: int = 0
-    """Updates between two evaluations during training (metric greedy_return); 0: only at the end."""
     score: Literal["greedy", "final", "best", "area", "speed"] = "greedy"
     """What is compared, one number a seed: greedy games after training, the end of training, its best tenth, the mean
     over all of it, or minus the steps until solved."""
-    placement: str = "auto"
-    """Where the seed axis goes: sequential (one seed after another on each device), vmap (all at once), shared (several
-    devices a seed), or auto, what suits the machine."""
     out: str | None = None
     """Folder; one that is there already is gone on with: only what is missing is trained. Default: a new one in
     runs/."""
@@ -45,12 +34,9 @@ def carry_out(configs: list[Any], parsed: Any, env_name: str, command: str) -> N
             study = studies.study(
                 configs,
                 numbers,
-                num_steps=parsed.steps,
-                evaluation_games=parsed.evaluation_games,
-                evaluate_every=parsed.evaluate_every,
-                placement=parsed.placement,
                 directory=folder,
                 report=report,
+                **parsed.options(),
             )
     except KeyboardInterrupt:
         print(

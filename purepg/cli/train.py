@@ -29,18 +29,8 @@ def main(arguments: list[str]) -> None:
     started = time.perf_counter()
     numbers = seeds(parsed)
     with reporting(target, tensorboard=parsed.tensorboard) as report:
-        result = run(
-            method,
-            hyper,
-            numbers,
-            parsed.updates,
-            num_steps=parsed.steps,
-            evaluation_games=parsed.evaluation_games,
-            evaluate_every=parsed.evaluate_every,
-            placement=parsed.placement,
-            directory=target,
-            report=report,
-        )
+        options = {"directory": target, "report": report} | parsed.options()
+        result = run(method, hyper, numbers, parsed.updates, **options)
     tables.result(result, parsed.method, time.perf_counter() - started)
     tell_where(target, result, parsed.updates)
 
