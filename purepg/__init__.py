@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from purepg.cross_entropy import CrossEntropy, OverParameters, OverSessions
     from purepg.deep_q_learning import DQN, Replay
     from purepg.environments import environment
+    from purepg.errors import InvalidInput
     from purepg.estimators import Pathwise, ScoreFunction
     from purepg.evaluation import evaluate
     from purepg.flax_network import Flax
@@ -86,6 +87,7 @@ _HOME = {
     "environment": "environments",
     "Pathwise": "estimators",
     "ScoreFunction": "estimators",
+    "InvalidInput": "errors",
     "evaluate": "evaluation",
     "Flax": "flax_network",
     "Hyperparams": "hyperparams",

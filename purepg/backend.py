@@ -8,6 +8,8 @@ that is not here can be made here, with `jax.export` and `for_platform("cuda")`.
 import dataclasses
 from dataclasses import dataclass
 
+from purepg.errors import whole_number
+
 ROWS_ON_CPU, ROWS_ELSEWHERE = 256, 65_536
 
 
@@ -19,6 +21,9 @@ class Backend:
     """Rows differentiated at once; 0: what suits the platform that the program is compiled for."""
     row_axis: str | None = None
     """Axis of the devices that share the rows of one seed, as `purepg.seeds.ROW_AXIS`; none: each has all rows."""
+
+    def __post_init__(self):
+        whole_number("rows_per_chunk", self.rows_per_chunk, 0)
 
 
 AUTOMATIC = Backend()

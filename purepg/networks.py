@@ -217,8 +217,14 @@ def make(name: str) -> Network:
 
 
 def chosen(network: Network | str) -> Network:
-    """The network itself, or the one of a name."""
-    return make(network) if isinstance(network, str) else network
+    """The network itself, or the one of a name.
+
+    Raises:
+      InvalidInput: there is no such name, or it is no network.
+    """
+    network = make(network) if isinstance(network, str) else network
+    checks.conforms("network", network, Network)
+    return network
 
 
 def encode(observation: jax.Array, inputs: Inputs) -> jax.Array:

@@ -34,6 +34,8 @@ class PolicyGradient(Method):
 
     def __post_init__(self):
         checks.conforms("estimator", self.estimator, Estimator)
+        wanted = "a record, as purepg.Optimizer('sgd')"
+        checks.kind("optimizer", self.optimizer, isinstance(self.optimizer, Optimizer), wanted)
 
     def check_numbers(self, hyper: Hyperparams) -> None:
         self.estimator.check(self.task)

@@ -304,6 +304,11 @@ def _evaluation(method: Method, num_games: int, deterministic: bool, *stream: in
 def _progress(reached: Reached, before: Reached, plan: Plan) -> Progress:
     newest = reached.metrics[len(before.metrics) :]
     done, seconds = reached.iteration - before.iteration, reached.seconds - before.seconds
+    if missing := {"return", "steps"} - newest[-1].keys():
+        whose = type(plan.method).__name__
+        raise InvalidInput(
+            f"metrics of {whose} lack {', '.join(sorted(missing))}: metrics.of_games(rows) has them"
+        )
     total, count = (float(x[:, -1].sum()) for x in newest[-1]["return"])
     steps = sum(float(m["steps"].sum.sum()) for m in newest)
     num_updates = run_length.so_far(reached.state, plan.num_updates, plan.num_steps)

@@ -13,6 +13,7 @@ the call is refused and the difference named.
 
 import contextlib
 import functools
+import numbers
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -208,7 +209,8 @@ def _assemble(
     )
     swept = {name for config in configs for name, _ in config.settings}
     columns = {
-        name: [dict(config.settings).get(name, np.nan) for config in configs] for name in sorted(swept)
+        name: [_label(dict(config.settings).get(name, np.nan)) for config in configs]
+        for name in sorted(swept)
     }
     dataset = dataset.assign_coords({name: ("config", column) for name, column in columns.items()})
     tasks = [config.method.task for config in configs]
@@ -219,6 +221,11 @@ def _assemble(
     shared = {name: x for name, x in dataset.attrs.items() if name in ("evaluation_games", "num_steps")}
     dataset.attrs = {"environment": env_params.shared_label(labels), **shared}
     return dataset.drop_encoding()
+
+
+def _label(value: Any) -> Any:
+    """A swept value as a file keeps it: tuples and records in words."""
+    return value if isinstance(value, str | numbers.Number) else str(value)
 
 
 def _row(

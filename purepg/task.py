@@ -75,6 +75,7 @@ class Task:
         for name, fits, wanted in (
             ("env", isinstance(self.env, EnvironmentSpec), "its name, or purepg.environment(name, …)"),
             ("policy", isinstance(self.policy, Policy), "a policy, as purepg.Softmax() or purepg.Gaussian()"),
+            ("backend", isinstance(self.backend, Backend), "purepg.Backend(…), or leave it out"),
             ("collect", isinstance(self.collect, Games | Segments), "purepg.Games(…) or purepg.Segments(…)"),
         ):
             checks.kind(name, getattr(self, name), fits, wanted)

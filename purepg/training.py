@@ -59,6 +59,7 @@ def fitted(method: Method, hyper: Hyperparams) -> tuple[Any, Hyperparams]:
       InvalidInput: as `fit`; or a number of the method is none, or one that the method cannot use.
     """
     checks.conforms("method", method, Method)
+    checks.kind("method", method, dataclasses.is_dataclass(method), "a frozen dataclass: it hashes by value")
     checks.kind("task", method.task, isinstance(method.task, Task), "a task, as purepg.Task('CartPole-v1')")
     checks.record(method)
     task, hyper = fit(method.task, hyper)
@@ -113,7 +114,10 @@ def train(
 
     def one_update(state: TrainState):
         key = jax.random.fold_in(state.key, state.iteration)
-        learner, numbers = method.update(hyper, state.learner, key)
+        updated = method.update(hyper, state.learner, key)
+        is_pair = isinstance(updated, tuple) and len(updated) == 2
+        checks.kind(f"an update of {type(method).__name__}", updated, is_pair, "the pair (state, metrics)")
+        learner, numbers = updated
         _check_update(method, learner, numbers, state.learner)
         learner = in_types_of(learner, state.learner)
         finite = _all_finite(_learned(learner))

@@ -286,3 +286,17 @@ class Wide(Categorical):
 def test_what_policies_and_networks_give_back_is_checked_at_once(policy, words):
     method = purepg.PolicyGradient(replace(TASK, policy=policy), estimators.make("reinforce"))
     assert words in refusal(lambda: purepg.init(method, HYPER, jax.random.key(0)))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: purepg.PolicyGradient(TASK, estimators.make("reinforce"), "sgd"), "optimizer = 'sgd': give"),  # type: ignore
+        (lambda: purepg.ScoreFunction(critic=purepg.SharedCritic), "critic = <class"),  # type: ignore
+        (lambda: purepg.Softmax(3), "network = 3: give a record that has apply, init"),  # type: ignore
+        (lambda: replace(TASK, backend=3), "backend = 3: give purepg.Backend"),  # type: ignore
+        (lambda: purepg.Backend(-4), "rows_per_chunk = -4"),
+    ],
+)
+def test_what_is_no_part_is_refused_when_it_is_given(make, words):
+    assert words in refusal(make)

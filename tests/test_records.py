@@ -419,3 +419,9 @@ def test_what_a_command_line_cannot_mean_is_one_line(words, message, capsys, tmp
     printed = capsys.readouterr().err
     assert message in printed
     assert printed.count("\n") == 1
+
+
+def test_an_environment_behind_several_values_is_no_value():
+    words = ["--set", "num_games=4", "learning_rate=0.5", "Bandit", "--seeds", "3"]
+    _, method, hyper, _ = parse_job(words, "train")
+    assert (method.task.env.name, method.task.collect.num_games, hyper.learning_rate) == ("Bandit", 4, 0.5)

@@ -326,3 +326,12 @@ def test_options_are_refused_in_the_words_of_a_run_before_anything_is_trained(op
     assert words[0] == words[1]
     assert not runs
     assert not (tmp_path / "study").exists()
+
+
+def test_values_that_are_no_numbers_stand_in_words_in_a_study(tmp_path):
+    """Tuples and records, too: a file keeps numbers and text."""
+    task = dataclasses.replace(TASK, env=purepg.environment("Chain"))
+    over = {"network.hidden": [(2,), ()]}
+    method = purepg.PolicyGradient(task, purepg.ScoreFunction())
+    study = purepg.sweep(method, None, over, 1, 1, evaluation_games=0, directory=tmp_path / "study")
+    assert study.dataset["hidden"].values.tolist() == ["(2,)", "()"]

@@ -28,12 +28,30 @@ def parse(record: type, arguments: list[str], command: str, flags: Iterable[str]
     def refuse(event: errors.ParseErrorEvent) -> None:
         raise InvalidInput(f"{_refusal(event, known)}; `purepg {command} --help` shows every flag")
 
+    arguments = _environment_first(arguments)
     given(arguments)
     with errors.on_parse_error(refuse):
         prog, config = f"purepg {command}", (tyro.conf.SuppressFixed,)
         parsed = tyro.cli(record, args=arguments, prog=prog, config=config, **options)
     checks.record(parsed)
     return parsed
+
+
+def _environment_first(arguments: list[str]) -> list[str]:
+    """The words with an environment in front that stands behind a flag of several values, where that would take it."""
+    flag = ""
+    for i, word in enumerate(arguments):
+        if word.startswith("--"):
+            flag = positive(word.partition("=")[0])
+        elif "=" not in word and flag in _TAKE_ALL and (":" in word or _is_environment(word)):
+            return [word, *arguments[:i], *arguments[i + 1 :]]
+    return arguments
+
+
+def _is_environment(word: str) -> bool:
+    from purepg import environments
+
+    return word in environments.names()
 
 
 def _refusal(event: errors.ParseErrorEvent, known: list[str]) -> str:
@@ -54,6 +72,7 @@ def _refusal(event: errors.ParseErrorEvent, known: list[str]) -> str:
     return str(event)
 
 
+_TAKE_ALL = ("--set", "--over", "--env-params", "--env-arguments", "--methods", "--estimators")
 _ALIASES = {"--estimator": "--method", "--estimators": "--methods"}
 
 

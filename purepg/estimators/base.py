@@ -103,7 +103,8 @@ def named_parts(record: Any, **tables: Any) -> None:
         if isinstance(given := getattr(record, field), str):
             object.__setattr__(record, field, table.make(given))
         else:
-            checks.kind(field, given, hasattr(given, "init"), f"a record, or one of {', '.join(table.NAMES)}")
+            fits = hasattr(given, "init") and not isinstance(given, type)
+            checks.kind(field, given, fits, f"a record, or one of {', '.join(table.NAMES)}")
 
 
 def check_state(estimator: Estimator, state: Any) -> None:
@@ -125,6 +126,8 @@ def check_estimate(estimator: Estimator, estimate: Any, params: Params, state: E
     checks.kind(
         f"the estimate {whose}", estimate, isinstance(estimate, Estimate), "an estimators.Estimate(…)"
     )
+    numbers = estimate.metrics
+    checks.kind(f"metrics {whose}", numbers, isinstance(numbers, dict), "a dict of names and metrics.Average")
     check_state(estimator, estimate.state)
     checks.same_arrays(f"policy_gradient {whose}", estimate.policy_gradient, "the parameters", params)
     checks.same_arrays(f"gradient {whose}", estimate.gradient, "the parameters", params)
