@@ -213,7 +213,7 @@ def test_an_optimiser_is_set_by_name_and_keeps_its_schedule():
         ({"network": "tabel"}, "unknown network 'tabel', did you mean 'table'.*known: mlp, conv, table"),
         ({"baseline": "lo"}, "did you mean 'loo'"),
         ({"optimizer": "adamw"}, "optimizer name = 'adamw'"),
-        ({"network": 3}, r"network = 3: give a part of it network\.hidden, network\.activation"),
+        ({"network": 3}, "network = 3: give a record that has apply, init"),
         ({"estimator": "gae"}, "estimator = 'gae': give a record that has bind"),
         ({"num_games": 4, "task.collect.num_games": 5}, r"task\.collect\.num_games is given twice, by two"),
         ({"gravity": 4.0, "env.gravity": 5.0}, r"env\.gravity is given twice"),

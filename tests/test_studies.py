@@ -2,7 +2,7 @@
 
 import pathlib
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -330,7 +330,7 @@ def test_options_are_refused_in_the_words_of_a_run_before_anything_is_trained(op
 
 def test_values_that_are_no_numbers_stand_in_words_in_a_study(tmp_path):
     """Tuples and records, too: a file keeps numbers and text."""
-    task = dataclasses.replace(TASK, env=purepg.environment("Chain"))
+    task = replace(TASK, env=purepg.environment("Chain"))
     over = {"network.hidden": [(2,), ()]}
     method = purepg.PolicyGradient(task, purepg.ScoreFunction())
     study = purepg.sweep(method, None, over, 1, 1, evaluation_games=0, directory=tmp_path / "study")
