@@ -36,7 +36,6 @@ class Rows(NamedTuple):
     cut_value: Any = None  # [T, N] V of the true next observation where the episode is cut, 0 elsewhere
     # [T, N, *shape] the true next observation, before any reset; where it is asked for
     next_observation: Any = None
-    action_mask: Any = ()  # [T, N, A] bool, which actions there are; () where always all
 
 
 class Running(NamedTuple):
