@@ -110,7 +110,7 @@ def _needed(method: Method, template: TrainState) -> set[str]:
 
     jaxpr = jax.make_jaxpr(jax.vmap(playing))(template).jaxpr
     read = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))[1]
-    return {path for path, used in zip(_paths(template), read, strict=True) if used}
+    return {path for path, used in zip(saved_state.by_path(template), read, strict=True) if used}
 
 
 def _by_orbax(folder: pathlib.Path, template: TrainState) -> dict[str, np.ndarray]:
@@ -129,11 +129,8 @@ def _by_orbax(folder: pathlib.Path, template: TrainState) -> dict[str, np.ndarra
     except Exception as error:  # whatever a reader makes of half a file
         line = (str(error).strip().splitlines() or [""])[0][:200]
         raise files.Damaged(f"{folder.name}: {type(error).__name__}: {line}") from error
-    saved = _paths(found, simple=True, separator="/")
-    simple = zip(_paths(template, simple=True, separator="/"), _paths(template), strict=True)
+    saved = saved_state.by_path(found, simple=True, separator="/")
+    simple = zip(
+        saved_state.by_path(template, simple=True, separator="/"), saved_state.by_path(template), strict=True
+    )
     return {path: np.asarray(saved[name]) for name, path in simple if name in saved}
-
-
-def _paths(tree: Any, **style: Any) -> dict[str, Any]:
-    """Leaves by their paths."""
-    return {jax.tree_util.keystr(p, **style): x for p, x in jax.tree_util.tree_leaves_with_path(tree)}

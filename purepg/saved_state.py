@@ -25,7 +25,7 @@ def write(folder: pathlib.Path, state: Any) -> None:
     Raises:
       InvalidInput: parts of it are missing, as where it was read from a run of an earlier format.
     """
-    arrays = _by_path(as_numbers(state))
+    arrays = by_path(as_numbers(state))
     for name in (name for name, x in arrays.items() if _is_missing(x)):
         raise InvalidInput(
             f"the state cannot be saved: it has no {name.lstrip('.')}, which the earlier version of purepg that wrote "
@@ -69,7 +69,7 @@ def matched(
     Raises:
       InvalidInput: they are others.
     """
-    expected = _by_path(as_numbers(template))
+    expected = by_path(as_numbers(template))
     found = {}
     for name, like in expected.items():
         array = arrays.get(name)
@@ -130,8 +130,9 @@ def _is_key(x: Any) -> bool:
     return jnp.issubdtype(jnp.result_type(x), jax.dtypes.prng_key)
 
 
-def _by_path(tree: Any) -> dict[str, Any]:
-    return {jax.tree_util.keystr(path): x for path, x in jax.tree_util.tree_leaves_with_path(tree)}
+def by_path(tree: Any, **style: Any) -> dict[str, Any]:
+    """Leaves by their paths, written as `jax.tree_util.keystr` does in this style."""
+    return {jax.tree_util.keystr(p, **style): x for p, x in jax.tree_util.tree_leaves_with_path(tree)}
 
 
 def _kind(array: Any) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 from typing import Any
 
 import tyro
-from tyro import (
-    _errors as errors,
-)  # tyro has no public way to refuse in one's own words: its version is pinned
+
+# It has no public way to refuse in one's own words: its version is pinned.
+from tyro import _errors as errors
 
 from purepg.errors import InvalidInput
 from purepg.names import did_you_mean
@@ -43,15 +43,16 @@ def _environment_first(arguments: list[str]) -> list[str]:
     for i, word in enumerate(arguments):
         if word.startswith("--"):
             flag = positive(word.partition("=")[0])
-        elif "=" not in word and flag in _TAKE_ALL and (":" in word or _is_environment(word)):
+        elif "=" not in word and flag in _TAKE_ALL and is_environment(word):
             return [word, *arguments[:i], *arguments[i + 1 :]]
     return arguments
 
 
-def _is_environment(word: str) -> bool:
+def is_environment(word: str) -> bool:
+    """Whether a word names an environment: an id, or module:Class."""
     from purepg import environments
 
-    return word in environments.names()
+    return ":" in word or word in environments.names()
 
 
 def _refusal(event: errors.ParseErrorEvent, known: list[str]) -> str:

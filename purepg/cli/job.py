@@ -13,7 +13,7 @@ from typing import Annotated, Any, NamedTuple
 import tyro
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
-from purepg.cli.flags import changes_of, given, pairs, parse, positive, refuse_without_effect
+from purepg.cli.flags import changes_of, given, is_environment, pairs, parse, positive, refuse_without_effect
 from purepg.errors import InvalidInput, whole_number
 
 
@@ -138,10 +138,8 @@ def _environment(words: list[str]) -> tuple[str, list[str]]:
 
     It comes first; after another flag, whose values nobody knows yet, it is told by its name.
     """
-    from purepg import environments
-
     for i, word in enumerate(words):
-        if not word.startswith("-") and (i == 0 or ":" in word or word in environments.names()):
+        if not word.startswith("-") and (i == 0 or is_environment(word)):
             return word, words[:i] + words[i + 1 :]
     return "CartPole-v1", words
 

@@ -4,12 +4,13 @@ To write one, derive a frozen dataclass from `Estimator`: `estimate` is its own,
 estimator that plays whole games, learns nothing beside the parameters and needs no V.
 """
 
+import dataclasses
 from typing import Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import jax
 
 from purepg import checks, collection
-from purepg.critics import Critic
+from purepg.critics import Critic, acting
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.metrics import Metrics
@@ -91,6 +92,37 @@ class Estimator(Protocol):
     ) -> Estimate:
         """Collects experience with the policy of `params` and estimates the gradient there."""
         ...
+
+
+class WithCritic(Estimator):
+    """An estimator that has a critic, in a field of that name, and says what a time limit means.
+
+    By nature it collects segments where the critic continues what the limit cut, else whole games.
+    """
+
+    critic: Critic
+    time_limit: Literal["objective", "bootstrap"]
+
+    @property
+    def collects(self) -> Literal["games", "segments"]:
+        return "segments" if self.time_limit == "bootstrap" else "games"
+
+    @property
+    def shares_value(self) -> bool:
+        return self.critic.shares_value
+
+    def with_critic(self, critic: Critic) -> Self:
+        return dataclasses.replace(self, critic=critic)  # pyright: ignore
+
+    def bind(self, task: Task) -> BoundPolicy:
+        return self.critic.bind(task)
+
+    def start(self, task: Task, hyper: Hyperparams, params: Params, key: jax.Array) -> tuple[Any, Any]:
+        """Running games, played to their ages by the policy, and the critic's own state."""
+        critic_key, games_key = jax.random.split(key)
+        critic = self.critic.init(task, hyper, critic_key)
+        act = acting(self.critic, task, params, critic, hyper.env)
+        return collection.start(task, hyper, act, games_key), critic
 
 
 def named_parts(record: Any, **tables: Any) -> None:

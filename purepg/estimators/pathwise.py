@@ -21,8 +21,8 @@ Accelerated Policy Learning with Parallel Differentiable Simulation (2022).
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ from purepg.critics import Critic, NoCritic
 from purepg.dtypes import in_types_of
 from purepg.environments import EnvironmentSpec
 from purepg.errors import InvalidInput
-from purepg.estimators.base import Estimate, Estimator, EstimatorState, named_parts
+from purepg.estimators.base import Estimate, EstimatorState, WithCritic, named_parts
 from purepg.hyperparams import Hyperparams
 from purepg.networks import Params
 from purepg.policies import BoundPolicy
@@ -43,7 +43,7 @@ from purepg.trajectory import Rows
 
 
 @dataclass(frozen=True)
-class Pathwise(Estimator):
+class Pathwise(WithCritic):
     """The gradient through policy and dynamics, over whole games or segments."""
 
     critic: Critic = NoCritic()
@@ -53,13 +53,6 @@ class Pathwise(Estimator):
 
     def __post_init__(self):
         named_parts(self, critic=critics)
-
-    @property
-    def collects(self) -> Literal["games", "segments"]:
-        return "segments" if self.time_limit == "bootstrap" else "games"
-
-    def with_critic(self, critic: Critic) -> Self:
-        return replace(self, critic=critic)
 
     def check(self, task: Task) -> None:
         if self.critic.shares_value:
@@ -93,15 +86,8 @@ class Pathwise(Estimator):
                     f"of the action, and every pathwise gradient is 0; {cure}"
                 )
 
-    def bind(self, task: Task) -> BoundPolicy:
-        return self.critic.bind(task)
-
     def init(self, task: Task, hyper: Hyperparams, params: Params, key: jax.Array) -> EstimatorState:
-        critic_key, games_key = jax.random.split(key)
-        critic = self.critic.init(task, hyper, critic_key)
-        act = critics.acting(self.critic, task, params, critic, hyper.env)
-        games = collection.start(task, hyper, act, games_key)
-        return EstimatorState(games, critic)
+        return EstimatorState(*self.start(task, hyper, params, key))
 
     def estimate(
         self, task: Task, hyper: Hyperparams, params: Params, state: EstimatorState, key: jax.Array

@@ -27,7 +27,7 @@ with Function Approximation (2000); Schulman et al. (2016) for GAE; Pardo et al.
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +37,7 @@ from purepg import baselines, collection, critics, metrics, returns, row_chunks
 from purepg.baselines import Baseline, NoBaseline, ScoreProducts
 from purepg.critics import Critic, NoCritic
 from purepg.errors import InvalidInput
-from purepg.estimators.base import Estimate, Estimator, EstimatorState, named_parts
+from purepg.estimators.base import Estimate, EstimatorState, WithCritic, named_parts
 from purepg.hyperparams import Hyperparams
 from purepg.networks import Params
 from purepg.policies import BoundPolicy, refuse_without_score
@@ -55,7 +55,7 @@ class Learned(NamedTuple):
 
 
 @dataclass(frozen=True)
-class ScoreFunction(Estimator):
+class ScoreFunction(WithCritic):
     """REINFORCE and actor-critic: a choice of target, baseline, critic and weighting."""
 
     target: Literal["reward_to_go", "total", "td", "n_step", "lambda"] = "reward_to_go"
@@ -75,17 +75,6 @@ class ScoreFunction(Estimator):
 
     def __post_init__(self):
         named_parts(self, baseline=baselines, critic=critics)
-
-    @property
-    def collects(self) -> Literal["games", "segments"]:
-        return "segments" if self.time_limit == "bootstrap" else "games"
-
-    @property
-    def shares_value(self) -> bool:
-        return self.critic.shares_value
-
-    def with_critic(self, critic: Critic) -> Self:
-        return replace(self, critic=critic)
 
     def check(self, task: Task) -> None:
         if self.target not in _TARGETS:
@@ -119,14 +108,8 @@ class ScoreFunction(Estimator):
                     raise InvalidInput(f"{what} needs a critic: give critic shared or own")
         self.baseline.check(task)
 
-    def bind(self, task: Task) -> BoundPolicy:
-        return self.critic.bind(task)
-
     def init(self, task: Task, hyper: Hyperparams, params: Params, key: jax.Array) -> EstimatorState:
-        critic_key, games_key = jax.random.split(key)
-        critic = self.critic.init(task, hyper, critic_key)
-        act = critics.acting(self.critic, task, params, critic, hyper.env)
-        games = collection.start(task, hyper, act, games_key)
+        games, critic = self.start(task, hyper, params, key)
         return EstimatorState(games, Learned(self.baseline.init(task), critic))
 
     def estimate(
