@@ -25,7 +25,7 @@ from rich.table import Table
 
 import purepg
 from purepg import environments, monte_carlo
-from purepg.distributions import Gaussian
+from purepg.policies.distributions import Gaussian
 
 STD, ANGLES = 0.1, np.linspace(0.5, 1.3, 17)
 ESTIMATORS = {

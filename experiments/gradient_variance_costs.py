@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from purepg import monte_carlo
-from purepg.distributions import Gaussian
+from purepg.policies.distributions import Gaussian
 
 NUM_SAMPLES, MEAN = 400_000, 1.0
 COSTS = {

@@ -28,8 +28,9 @@ import numpy as np
 import tyro
 
 import purepg
-from purepg import presets, report, run_folder, runner
+from purepg import presets, report
 from purepg.errors import InvalidInput
+from purepg.runs import run_folder, runner
 
 UPDATES = 60
 

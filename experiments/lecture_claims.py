@@ -51,10 +51,11 @@ from rich.console import Console
 from rich.table import Table
 
 import purepg
-from purepg import presets, records, report, seeds
+from purepg import presets, report, seeds
 from purepg.cli import tables
+from purepg.cli.progress import reporter
 from purepg.presets import Preset
-from purepg.progress import reporter
+from purepg.runs import records
 
 ESTIMATORS = ("reinforce", "reinforce-loo", "reinforce-value", "actor-critic", "gae")
 WHOLE_GAMES = ESTIMATORS[:3]

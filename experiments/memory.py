@@ -55,7 +55,7 @@ def run(case: Case) -> dict[str, float]:
 
     import purepg
     from purepg import hyperparams, presets
-    from purepg.seeds import Place
+    from purepg.machines.seeds import Place
 
     purepg.seeds.use_all_cores()
     recipe = presets.preset("CartPole-v1", "reinforce-loo")

@@ -36,7 +36,7 @@ from rich.table import Table as Page
 
 import purepg
 from purepg import environments, exact, presets, seeds, statistics
-from purepg.action_values import ActionValues
+from purepg.methods.action_values import ActionValues
 
 CARTPOLE, PENDULUM = "CartPole-v1", "Pendulum-v1"
 GRID = purepg.environment("GridWorld", slip=0.2)

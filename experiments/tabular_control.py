@@ -25,8 +25,8 @@ from rich.table import Table as Page
 
 import purepg
 from purepg import environments, exact, seeds
-from purepg.action_values import Exploration
-from purepg.q_learning import QLearning
+from purepg.methods.action_values import Exploration
+from purepg.methods.q_learning import QLearning
 
 
 class Case(NamedTuple):

@@ -38,8 +38,9 @@ from rich.console import Console
 from rich.table import Table
 
 import purepg
-from purepg import collection, estimators, hyperparams, seeds
+from purepg import estimators, hyperparams, seeds
 from purepg.estimators.score_function import Learned
+from purepg.rollout import collection
 
 MAX_STEPS, DISCOUNT = 128, 0.99
 

@@ -1,4 +1,4 @@
-"""Which hyper-parameters make an estimator learn? The tables in `purepg/presets.py` come from this search.
+"""Which hyper-parameters make an estimator learn? The tables in `purepg/presets/table.py` come from this search.
 
     python experiments/tune.py Pendulum-v1 --estimator gae --steps 1e6 --configs 64 --seeds 4 [--critic own] [...]
 

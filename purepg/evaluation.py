@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from purepg import collection
 from purepg.hyperparams import Hyperparams
+from purepg.rollout import collection
+from purepg.rollout.trajectory import Choice, Rows
 from purepg.task import Games
 from purepg.training import Method, fitted
-from purepg.trajectory import Choice, Rows
 
 
 class Evaluation(NamedTuple):

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from purepg import checks, env_params, environments
-from purepg.environments import EnvironmentSpec
-from purepg.errors import InvalidInput
+from purepg import environments
+from purepg.environments import EnvironmentSpec, env_params
+from purepg.errors import InvalidInput, checks
 
 
 def _number(default: float, low: float = 0.0, high: float = math.inf) -> Any:

@@ -31,12 +31,15 @@ def import_object(path: str) -> Any:
 
 def spellings(module: str, name: str) -> list[str]:
     """The names, as `import_object` takes them, that something defined in a module may have; the best comes first."""
-    if module.partition(".")[0] != "purepg":
+    package, *path = module.split(".")
+    if package != "purepg":
         return [f"{module}:{name}"]
-    homes = [home for home in purepg._MODULES if f"{module}.".startswith(f"{purepg._path(home)}.")]
-    homes.sort(key=lambda home: -len(purepg._path(home)))
-    public = [f"purepg:{name}"] if name.partition(".")[0] in purepg._HOME else []
-    return public + [f"purepg:{home}.{name}" for home in homes]
+    first = name.partition(".")[0]
+    return [
+        f"purepg:{found}"
+        for home, found in ((first, name), *((part, f"{part}.{name}") for part in reversed(path)))
+        if home in purepg.__all__
+    ]
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

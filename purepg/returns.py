@@ -36,7 +36,7 @@ from jax.core import Tracer
 from jax.typing import ArrayLike
 
 from purepg.errors import InvalidInput
-from purepg.shapes import check_shapes
+from purepg.errors.shapes import check_shapes
 
 
 def reward_to_go(

@@ -10,13 +10,45 @@ from typing import Any
 
 from jax.core import Tracer
 
-from purepg import checks, env_params, environments, hyperparams, policies
-from purepg.backend import AUTOMATIC, Backend
-from purepg.environments import EnvironmentSpec
-from purepg.errors import InvalidInput
+from purepg import environments, hyperparams, policies
+from purepg.environments import EnvironmentSpec, env_params
+from purepg.errors import InvalidInput, checks, whole_number
 from purepg.hyperparams import Hyperparams
-from purepg.normalization import normalized
 from purepg.policies import BoundPolicy, Policy, Softmax
+from purepg.policies.normalization import normalized
+
+ROWS_ON_CPU, ROWS_ELSEWHERE = 256, 65_536
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What the machine decides, not the researcher: how an update is cut for the devices that compute it.
+
+    A task carries it to whatever differentiates rows. Nothing is looked up around the program, so that one for a
+    device that is not here can be made here, with `jax.export` and `for_platform("cuda")`. It is set where programs
+    are built (`purepg.run`), and is no part of what was trained: saved runs, flags and sweeps leave it out.
+    """
+
+    rows_per_chunk: int = 0
+    """Rows differentiated at once; 0: what suits the platform that the program is compiled for."""
+    row_axis: str | None = None
+    """Axis of the devices that share the rows of one seed, as `purepg.seeds.ROW_AXIS`; none: each has all rows."""
+
+    def __post_init__(self):
+        whole_number("rows_per_chunk", self.rows_per_chunk, 0)
+
+
+AUTOMATIC = Backend()
+
+
+def for_platform(platform: str, row_axis: str | None = None) -> Backend:
+    """What suits a platform as JAX names it: cpu, cuda, rocm, tpu."""
+    return Backend(ROWS_ON_CPU if platform == "cpu" else ROWS_ELSEWHERE, row_axis)
+
+
+def of_machine(field: dataclasses.Field) -> bool:
+    """Whether a record's field is the machine's to decide: it is neither saved nor a flag."""
+    return field.metadata.get("of_machine", False)
 
 
 def _check_sizes(collect: Any) -> None:

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
-from purepg import checks, metrics
-from purepg.dtypes import in_types_of
-from purepg.errors import InvalidInput, whole_number
+from purepg.errors import InvalidInput, checks, whole_number
+from purepg.errors.dtypes import in_types_of
+from purepg.errors.shapes import check_shapes
 from purepg.hyperparams import Hyperparams
-from purepg.metrics import Metrics
-from purepg.shapes import check_shapes
+from purepg.rollout import metrics
+from purepg.rollout.metrics import Metrics
+from purepg.rollout.trajectory import Act, Running
 from purepg.task import Task, fit
-from purepg.trajectory import Act, Running
 
 PATIENCE = 10  # updates in a row without a finite state, after which a seed is frozen
 MOST_STEPS = 2**32 - 1  # of a budget, which is counted in 32 bits

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import purepg
-from purepg.trajectory import Rows
+from purepg.rollout.trajectory import Rows
 
 # Two states and an end. In state 0, action 0 stays or moves on, action 1 ends the game or moves on; state 1 likewise
 # with other odds: games of one batch end at different times.

@@ -13,14 +13,16 @@ import jax.numpy as jnp
 import pytest
 
 import purepg
-from purepg import checks, configuration, estimators, metrics, presets
-from purepg.distributions import Categorical
-from purepg.errors import InvalidInput
+from purepg import estimators, presets
+from purepg.errors import InvalidInput, checks
 from purepg.estimators import EstimatorState
 from purepg.estimators.base import Estimator
 from purepg.policies import Policy
+from purepg.policies.distributions import Categorical
+from purepg.rollout import metrics
+from purepg.rollout.trajectory import Running
+from purepg.runs import configuration
 from purepg.training import Method, fitted
-from purepg.trajectory import Running
 
 HYPER = purepg.Hyperparams(entropy_coefficient=0.01)
 NAMES = presets.NAMES

@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "theory.md"
 SPAN = re.compile(r"`([^`\n]+)`")
 DOTTED = re.compile(r"(?:purepg|envs)(?:\.\w+)+")
-TEST = re.compile(r"(tests/\w+\.py)::(\w+)")
+TEST = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
 FILE = re.compile(r"(?:purepg|envs|tests|docs|experiments)/[\w/]+\.\w+")
 
 

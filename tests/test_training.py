@@ -9,9 +9,10 @@ from problems import two_states
 
 import purepg
 from envs import Chain
-from purepg import estimators, metrics
+from purepg import estimators
+from purepg.rollout import metrics
+from purepg.rollout.trajectory import Running
 from purepg.training import PATIENCE, Method, TrainState
-from purepg.trajectory import Running
 
 METHOD = purepg.PolicyGradient(two_states(num_games=8), estimators.make("reinforce-moving"))
 IN_SEGMENTS = purepg.Task(METHOD.task.env, purepg.Softmax(purepg.Table()), purepg.Segments(8, 5))

@@ -17,7 +17,7 @@ import os
 import sys
 import warnings
 
-from purepg import standard_output
+from purepg.cli import standard_output
 from purepg.errors import InvalidInput
 
 _COMMANDS = {  # name → module
@@ -79,7 +79,7 @@ def _main(arguments: list[str]) -> None:
 
         hint = did_you_mean(arguments[0], _COMMANDS)
         raise InvalidInput(f"unknown command {arguments[0]!r}{hint}; known: {', '.join(_COMMANDS)}")
-    importlib.import_module(f"purepg.cli.{_COMMANDS[arguments[0]]}").main(arguments[1:])
+    importlib.import_module(f"purepg.cli.commands.{_COMMANDS[arguments[0]]}").main(arguments[1:])
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:

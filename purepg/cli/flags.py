@@ -21,7 +21,7 @@ def parse(record: type, arguments: list[str], command: str, flags: Iterable[str]
     Args:
       flags: those that there are, without dashes, where they are not the record's own fields.
     """
-    from purepg import checks
+    from purepg.errors import checks
 
     known = [name.replace("_", "-") for name in flags or (f.name for f in dataclasses.fields(record))]
 
@@ -154,7 +154,8 @@ def refuse_without_effect(method: Any, names: Iterable[str]) -> None:
     Raises:
       InvalidInput: one of the fields is a parameter of the environment, env.…, that has no effect.
     """
-    from purepg import env_params, records
+    from purepg.environments import env_params
+    from purepg.runs import records
 
     paths = [path for name in names for path in records.matches(method, name)[:1]]
     of_env = [path.removeprefix("env.") for path in paths if path.startswith("env.")]
@@ -178,7 +179,7 @@ def several(name: str, values: Any) -> Any:
     Raises:
       InvalidInput: it is a range of something else than two finite numbers, the smaller first.
     """
-    from purepg.sweeps import Range
+    from purepg.studies.sweep import Range
 
     if isinstance(values, str):
         low, dots, high = values.partition("..")

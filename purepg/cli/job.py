@@ -1,7 +1,7 @@
 """What is trained: a job from the first pass over the flags, its method and numbers from the second.
 
-The job's environment and names choose a preset. Its fields, as `purepg.records` names them, are the flags of the second
-pass, which reads what the first has left.
+The job's environment and names choose a preset. Its fields, as `purepg.runs.records` names them, are the flags of
+the second pass, which reads what the first has left.
 """
 
 import dataclasses
@@ -90,7 +90,9 @@ def parse_job(arguments: list[str], command: str, job: type[Job] = Job) -> Parse
     Raises:
       InvalidInput: something is unknown, ambiguous or no value, or does not go together.
     """
-    from purepg import environments, presets, records, sweeps
+    from purepg import environments, presets
+    from purepg.runs import records
+    from purepg.studies import sweep as sweeps
 
     chosen, words = parse(job, arguments, command, return_unknown_args=True, add_help=False)
     if chosen.updates is not None:
@@ -126,7 +128,7 @@ def new_folder_name(env: str, what: str) -> str:
 
 def flags_of(method: Any, job: type[Job] = Job) -> dict[str, str]:
     """Path → flag of every field of the method and of its numbers; a longer one where the job has one of that name."""
-    from purepg import records
+    from purepg.runs import records
 
     taken = [field.name for field in dataclasses.fields(job)]
     names = {path: "method." * (name in taken) + name for path, name in records.shorts(method).items()}
@@ -150,7 +152,7 @@ def _named_parts(method: Any, job: Job) -> dict[str, str]:
     Raises:
       InvalidInput: the method has no such part.
     """
-    from purepg import records
+    from purepg.runs import records
 
     found = {}
     for part in ("baseline", "critic", "network", "optimizer"):
@@ -184,7 +186,7 @@ def _second_pass(words: list[str], command: str, job: Job, method: Any, hyper: A
 
 def _fields(method: Any, hyper: Any) -> dict[str, StructFieldSpec]:
     """Path → type, default and help of every field that is no record itself."""
-    from purepg import records
+    from purepg.runs import records
 
     inner = {f"{path}.": value for path, value in records.fields(method).items() if records.is_record(value)}
     found: dict[str, StructFieldSpec] = {}
@@ -205,7 +207,7 @@ def _of(record: Any) -> tuple[StructFieldSpec, ...]:
 
 def _spelled(word: str, flags: dict[str, str], method: Any) -> str:
     """The word with a flag as it stands in `--help`, where it is any other name of a field."""
-    from purepg import records
+    from purepg.runs import records
 
     flag, equals, value = word.partition("=")
     name = positive(flag).removeprefix("--")

@@ -9,7 +9,7 @@ def start() -> None:
     What libraries log is not shown: errors reach the user as one line of ours.
     """
     logging.getLogger("absl").setLevel(logging.CRITICAL)
-    from purepg import compilation_cache, seeds
+    from purepg.machines import compilation_cache, seeds
 
     seeds.use_all_cores()
     compilation_cache.use_if_asked()

@@ -4,7 +4,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 
-from purepg.run_options import Progress
+from purepg.runs.run_options import Progress
 
 
 @contextlib.contextmanager
@@ -12,12 +12,13 @@ def reporting(
     folder: str | os.PathLike, *, tensorboard: bool = False, unit: str = "update"
 ) -> Iterator[Callable[[Progress], None]]:
     """A function to give to `purepg.run` as `report`; a folder with a log for TensorBoard gets more of it."""
-    from purepg import files, live_log
-    from purepg.progress import reporter
+    from purepg.cli.progress import reporter
+    from purepg.machines import files
+    from purepg.runs import loggers
 
     folder = files.path(folder)
-    logs = [live_log.csv_writer(folder / "progress.csv")]
+    logs = [loggers.csv_writer(folder / "progress.csv")]
     if tensorboard or (folder / "tensorboard").is_dir():
-        logs.append(live_log.tensorboard_writer(folder / "tensorboard"))
+        logs.append(loggers.tensorboard_writer(folder / "tensorboard"))
     with reporter(unit) as shown:
-        yield live_log.combined(shown, *logs)
+        yield loggers.combined(shown, *logs)

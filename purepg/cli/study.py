@@ -22,9 +22,10 @@ class Flags:
 
 def carry_out(configs: list[Any], parsed: Any, env_name: str, command: str) -> None:
     """Trains what is missing, then says what all of it says."""
-    from purepg import files, folder_lock, studies
-    from purepg import report as reports
+    from purepg.analysis import report as reports
     from purepg.cli.reporting import reporting
+    from purepg.machines import files, folder_lock
+    from purepg.studies.study import study as studies
 
     numbers = seeds(parsed)
     folder = files.path(new_folder_name(env_name, command) if parsed.out is None else parsed.out)

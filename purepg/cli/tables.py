@@ -6,15 +6,16 @@ from typing import Any
 
 
 def result(result: Any, title: str, total_seconds: float) -> None:
-    from purepg import environments, scores
+    from purepg import environments
+    from purepg.statistics import seed_metrics
 
     dataset = result.dataset
     name = str(dataset.attrs["environment"])
     print(f"{title} on {name}: mean return of each seed")
-    made = scores.num_updates(dataset)
+    made = seed_metrics.num_updates(dataset)
     last = max(1, int(made.max()) // 10)  # the last segment alone may hold no game's end
     which = f"{last} update{'s' * (last > 1)}" if (made == made[0]).all() else "tenth of a seed's updates"
-    tables = {f"training, last {which}": scores.final(dataset)}
+    tables = {f"training, last {which}": seed_metrics.final(dataset)}
     if "evaluation_return" in dataset:
         tables[f"greedy, {dataset.attrs['evaluation_games']} fresh games"] = dataset[
             "evaluation_return"
@@ -22,19 +23,19 @@ def result(result: Any, title: str, total_seconds: float) -> None:
     summary(tables)
     threshold = environments.SOLVED_AT.get(name)
     if threshold is not None:
-        solved, by = scores.solved(dataset, threshold), list(tables)[-1]
+        solved, by = seed_metrics.solved(dataset, threshold), list(tables)[-1]
         print(f"solved (≥ {threshold:g}, {by}): {solved.sum()} of {len(solved)} seeds, {solved.mean():.1%}")
     frozen = int((dataset["frozen_at"].values >= 0).sum())
     skipped = int(dataset["skipped"].sum())
     if skipped:
         print(f"{skipped} updates were not finite and left out; {frozen} seeds given up after 10 in a row")
-    if (over := scores.overshoot(dataset)) is not None:
+    if (over := seed_metrics.overshoot(dataset)) is not None:
         short = f"; {over.short} seeds stopped short of it, by their number of updates" if over.short else ""
         print(
             f"budget of {dataset.attrs['num_steps']:,} environment steps a seed: {made.min()} to {made.max()} updates, "
             f"{over.mean:,.0f} steps beyond it on average, {over.most:,.0f} at most{short}"
         )
-    steps = float(scores.steps_so_far(dataset)[:, -1].sum())
+    steps = float(seed_metrics.steps_so_far(dataset)[:, -1].sum())
     seconds = dataset.attrs["run_seconds"]
     print(
         f"{total_seconds:.1f} s in all: {dataset.attrs['compile_seconds']:.1f} s compiling, {seconds:.1f} s training "
@@ -82,10 +83,11 @@ def _summary_rows(values: Any) -> dict[str, str]:
 
 def report(report: Any) -> None:
     """A line for each configuration, then what the seeds say of the pairs."""
-    from purepg import report as reports
-    from purepg import scores, statistics
+    from purepg import statistics
+    from purepg.analysis import report as reports
+    from purepg.statistics import seed_metrics
 
-    _print(_configurations(report, scores.LABELS[report.score]))
+    _print(_configurations(report, seed_metrics.LABELS[report.score]))
     if words := reports.unequal_steps(report):
         print(words)
     if report.pairs:

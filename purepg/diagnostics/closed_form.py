@@ -17,12 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from purepg import environments, exact
-from purepg.distributions import Categorical
-from purepg.dtypes import in_types_of
 from purepg.environments import EnvironmentSpec
+from purepg.errors.dtypes import in_types_of
 from purepg.hyperparams import Hyperparams
-from purepg.networks import Params
 from purepg.policies import BoundPolicy, Linear
+from purepg.policies.distributions import Categorical
+from purepg.policies.networks import Params
 from purepg.task import Task
 
 _GAMES, _STEPS = 64, 16  # played to find out

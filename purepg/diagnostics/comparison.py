@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import jax
 import numpy as np
 
-from purepg import memory
-from purepg.critics import OwnCritic, SharedCritic
 from purepg.diagnostics.reference import (
     Reference,
     check_reference,
@@ -19,8 +17,10 @@ from purepg.diagnostics.reference import (
 from purepg.diagnostics.statistics import GradientStatistics, gradient_statistics
 from purepg.errors import InvalidInput
 from purepg.estimators import Estimator, ScoreFunction
+from purepg.estimators.critics import OwnCritic, SharedCritic
 from purepg.hyperparams import Hyperparams
-from purepg.networks import Params
+from purepg.machines import memory
+from purepg.policies.networks import Params
 from purepg.task import Segments, Task
 from purepg.training import fitted, init, train
 

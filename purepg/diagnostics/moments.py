@@ -16,11 +16,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purepg import running_moments, seeds
 from purepg.errors import InvalidInput
 from purepg.estimators import Estimator, EstimatorState
 from purepg.hyperparams import Hyperparams
-from purepg.networks import Params
+from purepg.machines import seeds
+from purepg.policies import running_moments
+from purepg.policies.networks import Params
 from purepg.task import Segments, Task
 
 _SETTLING = 100  # estimates before a baseline or critic is held fixed
@@ -103,7 +104,7 @@ def measure(
     if isinstance(task.collect, Segments) and not jax.tree.leaves(settled.games):
         raise InvalidInput(
             f"the state of {type(estimator).__name__} holds no running games, so that batches of segments would all "
-            "start from the same: EstimatorState has what purepg.collection.start gives in its field `games`"
+            "start from the same: EstimatorState has what purepg.rollout.collection.start gives in its field `games`"
         )
     tiled = jax.tree.map(lambda x: jnp.broadcast_to(x[None], (num_parts, *x.shape)), (params, settled))
     arguments = *tiled, jax.random.split(key, num_parts)

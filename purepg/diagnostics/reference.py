@@ -12,16 +12,16 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from purepg import checks, hyperparams
-from purepg.baselines import LeaveOneOut
+from purepg import hyperparams
 from purepg.diagnostics.closed_form import gradient as in_closed_form
 from purepg.diagnostics.moments import covariance_of, measure
 from purepg.environments import EnvironmentSpec
-from purepg.errors import InvalidInput
+from purepg.errors import InvalidInput, checks
 from purepg.estimators import Estimator, ScoreFunction
+from purepg.estimators.baselines import LeaveOneOut
 from purepg.hyperparams import Hyperparams
-from purepg.networks import Params
 from purepg.policies import BoundPolicy
+from purepg.policies.networks import Params
 from purepg.task import Games, Task, fit
 
 _GAMES_A_BATCH = 256

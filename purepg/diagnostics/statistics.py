@@ -24,8 +24,8 @@ from purepg.diagnostics.reference import Reference, check_reference, of_one_repl
 from purepg.errors import whole_number
 from purepg.estimators import Estimator
 from purepg.hyperparams import Hyperparams
-from purepg.networks import Params
-from purepg.policy_gradient import PolicyGradient
+from purepg.methods.policy_gradient import PolicyGradient
+from purepg.policies.networks import Params
 from purepg.task import Task
 
 _ROUNDING = 1e-6  # relative, of sums in float32

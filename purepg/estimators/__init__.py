@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from purepg.baselines import LeaveOneOut, Mean, Moving, Optimal, Value
-from purepg.critics import OwnCritic, SharedCritic
 from purepg.estimators.base import Estimate as Estimate
 from purepg.estimators.base import Estimator as Estimator
 from purepg.estimators.base import EstimatorState as EstimatorState
+from purepg.estimators.baselines import LeaveOneOut, Mean, Moving, Optimal, Value
+from purepg.estimators.critics import OwnCritic, SharedCritic
 from purepg.estimators.pathwise import Pathwise as Pathwise
 from purepg.estimators.score_function import ScoreFunction as ScoreFunction
 from purepg.names import lookup

@@ -9,13 +9,13 @@ from typing import Any, Literal, NamedTuple, Protocol, Self, runtime_checkable
 
 import jax
 
-from purepg import checks, collection
-from purepg.critics import Critic, acting
-from purepg.errors import InvalidInput
+from purepg.errors import InvalidInput, checks
+from purepg.estimators.critics import Critic, acting
 from purepg.hyperparams import Hyperparams
-from purepg.metrics import Metrics
-from purepg.networks import Params
 from purepg.policies import BoundPolicy
+from purepg.policies.networks import Params
+from purepg.rollout import collection
+from purepg.rollout.metrics import Metrics
 from purepg.task import Task
 
 

@@ -29,17 +29,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
-from purepg import collection, critics, env_params, environments, metrics, returns, row_chunks
-from purepg.critics import Critic, NoCritic
-from purepg.dtypes import in_types_of
-from purepg.environments import EnvironmentSpec
+from purepg import environments, returns
+from purepg.environments import EnvironmentSpec, env_params
 from purepg.errors import InvalidInput
+from purepg.errors.dtypes import in_types_of
+from purepg.estimators import chunked_gradient, critics
 from purepg.estimators.base import Estimate, EstimatorState, WithCritic, named_parts
+from purepg.estimators.critics import Critic, NoCritic
 from purepg.hyperparams import Hyperparams
-from purepg.networks import Params
 from purepg.policies import BoundPolicy
+from purepg.policies.networks import Params
+from purepg.rollout import collection, metrics
+from purepg.rollout.trajectory import Rows
 from purepg.task import Task
-from purepg.trajectory import Rows
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ def _entropy_gradient(
 
     def gradient(params):
         data = rows.observation, hyper.entropy_coefficient * scale
-        return row_chunks.gradient(bonus, params, rows.live, data, task.backend)[0]
+        return chunked_gradient.gradient(bonus, params, rows.live, data, task.backend)[0]
 
     nothing = functools.partial(jax.tree.map, jnp.zeros_like)
     return jax.lax.cond(jnp.asarray(hyper.entropy_coefficient) > 0, gradient, nothing, params)

@@ -33,17 +33,19 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from purepg import baselines, collection, critics, metrics, returns, row_chunks
-from purepg.baselines import Baseline, NoBaseline, ScoreProducts
-from purepg.critics import Critic, NoCritic
+from purepg import returns
 from purepg.errors import InvalidInput
+from purepg.errors.shapes import check_shapes
+from purepg.estimators import baselines, chunked_gradient, critics
 from purepg.estimators.base import Estimate, EstimatorState, WithCritic, named_parts
+from purepg.estimators.baselines import Baseline, NoBaseline, ScoreProducts
+from purepg.estimators.critics import Critic, NoCritic
 from purepg.hyperparams import Hyperparams
-from purepg.networks import Params
 from purepg.policies import BoundPolicy, refuse_without_score
-from purepg.shapes import check_shapes
+from purepg.policies.networks import Params
+from purepg.rollout import collection, metrics
+from purepg.rollout.trajectory import Rows
 from purepg.task import Segments, Task
-from purepg.trajectory import Rows
 
 _MONTE_CARLO = ("reward_to_go", "total")
 _TARGETS = (*_MONTE_CARLO, "td", "n_step", "lambda")
@@ -153,7 +155,7 @@ class ScoreFunction(WithCritic):
         def gradient(entropy_weight, value_weight):
             data = rows.observation, rows.action, weight, entropy_weight * scale, value_weight * scale, target
             surrogate = _surrogate(self.bind(task))
-            return row_chunks.gradient(surrogate, params, rows.live, data, backend)
+            return chunked_gradient.gradient(surrogate, params, rows.live, data, backend)
 
         alone, _ = gradient(0.0, 0.0)
         full, entropy = gradient(hyper.entropy_coefficient, hyper.value_coefficient)

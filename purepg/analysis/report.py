@@ -1,0 +1,233 @@
+"""What several configurations say, from their runs' datasets: a summary of each, comparisons, tables, figures."""
+
+import contextlib
+import csv
+import os
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import numpy as np
+
+from purepg import diagnostics, environments, hyperparams, statistics
+from purepg.analysis import plotting
+from purepg.environments import env_params
+from purepg.errors import InvalidInput
+from purepg.machines import files, seeds
+from purepg.names import lookup
+from purepg.runs import results
+from purepg.statistics import Share, Summary, comparisons, seed_metrics
+from purepg.statistics.comparisons import Comparison
+from purepg.studies import swept
+from purepg.studies.study import study as studies
+
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.figure import Figure
+
+Datasets = Mapping[str, "xarray.Dataset"]
+
+_ALIKE = 1.05  # numbers of steps that differ by less than this factor are called the same
+
+
+class Line(NamedTuple):
+    """One configuration."""
+
+    summary: Summary
+    solved: Share | None  # `seed_metrics.solved`, where the environment has a number that counts as solved
+    steps: float  # environment steps of a seed, mean
+    overshoot: seed_metrics.Overshoot | None  # beyond the budget of steps, if there is one
+    seconds: float  # of training, its share where it ran together with others
+
+
+class Report(NamedTuple):
+    """Every configuration, and every pair of them."""
+
+    score: str  # one of `purepg.statistics.seed_metrics.LABELS`
+    environment: str
+    values: dict[str, np.ndarray]  # name → [S]
+    lines: dict[str, Line]
+    pairs: list[Comparison]
+
+
+def read(folders: Sequence[str | os.PathLike]) -> "dict[str, xarray.Dataset]":
+    """The datasets of saved runs and studies, by configuration; where a name is there twice, the folder is put before.
+
+    Raises:
+      InvalidInput: a folder holds neither, or the environments differ.
+    """
+    found: dict[str, xarray.Dataset] = {}
+    for folder in map(files.path, folders):
+        dataset = results.load_dataset(folder)
+        datasets = studies.split(dataset) if "config" in dataset.dims else {folder.resolve().name: dataset}
+        for name, dataset in datasets.items():
+            name = f"{folder}: {name}" if name in found else name
+            found[name] = dataset
+    played = sorted({env_params.name_of(dataset.attrs["environment"]) for dataset in found.values()})
+    if len(played) != 1:
+        raise InvalidInput(f"runs on {', '.join(played) or 'nothing'}: give runs on one environment")
+    return found
+
+
+def report(datasets: Datasets, score: str = "greedy") -> Report:
+    """What the seeds say.
+
+    Raises:
+      InvalidInput: the score is unknown, or a dataset has nothing for it.
+    """
+    values = {name: seed_metrics.score(dataset, score) for name, dataset in datasets.items()}
+    numbers = {name: dataset["seed"].values for name, dataset in datasets.items()}
+    environment = _environment(datasets)
+    threshold = environments.SOLVED_AT.get(environment)
+    lines = {
+        name: Line(
+            statistics.summarize(values[name], frozen_at=dataset["frozen_at"].values),
+            None
+            if threshold is None
+            else statistics.share_solved(seed_metrics.solved(dataset, threshold), 1.0),
+            float(dataset["steps"].sum("iteration").mean()),
+            seed_metrics.overshoot(dataset),
+            float(dataset.attrs["run_seconds"]),
+        )
+        for name, dataset in datasets.items()
+    }
+    return Report(score, environment, values, lines, comparisons.compare_all(values, numbers))
+
+
+def unequal_steps(given: Report) -> str:
+    """A line that says so where configurations played different numbers of environment steps, else nothing."""
+    steps = {name: line.steps for name, line in given.lines.items()}
+    least, most = min(steps, key=steps.__getitem__), max(steps, key=steps.__getitem__)
+    if steps[most] <= _ALIKE * steps[least]:
+        return ""
+    over = given.lines[least].overshoot
+    if over is None:
+        cure = "--steps N gives all the same budget"
+    else:
+        cure = "leave --updates out" if over.short else "a larger budget or smaller updates bring them closer"
+    return (
+        f"not the same experience: a seed of {most} played {steps[most]:,.0f} environment steps, "
+        f"one of {least} {steps[least]:,.0f}; what is compared is the end of each; {cure}"
+    )
+
+
+def write_tables(given: Report, folder: pathlib.Path) -> None:
+    """summary.csv, a line a configuration, and comparisons.csv, a line a pair."""
+    rows = [
+        {"configuration": name, "score": given.score}
+        | _flat(line.summary._asdict())
+        | ({} if line.solved is None else _flat({"solved": line.solved}))
+        | {"steps": line.steps, "seconds": line.seconds}
+        | ({} if line.overshoot is None else _flat({"overshoot": line.overshoot}))
+        for name, line in given.lines.items()
+    ]
+    _write_csv(rows, folder / "summary.csv")
+    _write_csv([pair._asdict() for pair in given.pairs], folder / "comparisons.csv")
+
+
+class Options(NamedTuple):
+    """What figures leave open."""
+
+    score: str = "greedy"  # of each seed, where the figure is about one number a seed
+    metric: str = "return"  # of learning curves
+    every_seed: bool = False  # behind learning curves
+    threshold: float | None = None  # the return that counts as solved; none: the environment's own
+    over: str | None = None  # the swept field of a sensitivity; none: the only one that there is
+
+
+def figure(kind: str, datasets: Datasets, options: Options) -> "Figure":
+    """One of `FIGURES`, of datasets by configuration.
+
+    Raises:
+      InvalidInput: the figure is unknown, or cannot be drawn of these runs.
+    """
+    return lookup("figure", kind, FIGURES)(datasets, options)
+
+
+def signal_to_noise(folders: Sequence[str | os.PathLike]) -> "Figure":
+    """Gradient signal-to-noise over training of the first seed of each run, which is trained anew for it.
+
+    Raises:
+      InvalidInput: a folder holds no run, or that of no policy gradient.
+    """
+    ratios, at = {}, np.empty(0)
+    for folder in map(files.path, folders):
+        result = results.load(folder)
+        hyper = hyperparams.over_seeds(result.hyper, result.method.task.env, len(result.seeds))
+        hyper = jax.tree.map(lambda x: x[0], hyper)
+        key = seeds.keys(result.seeds[:1])[0]
+        length = int(seed_metrics.num_updates(result.dataset)[0])
+        own, snr = diagnostics.signal_to_noise_over_training(result.method, hyper, key, length)
+        if ratios and not np.array_equal(own, at):
+            raise InvalidInput("runs of different lengths: draw the signal-to-noise ratio of each alone")
+        at, ratios[f"{folder.name}, seed {result.seeds[0]}"] = own, snr
+    return plotting.signal_to_noise(at, ratios)
+
+
+def standard_figures(datasets: Datasets, score: str = "greedy") -> "dict[str, Figure]":
+    """Those that can be drawn of these runs, by their names."""
+    wanted = {kind: (kind, Options(score)) for kind in FIGURES if kind != "sensitivity"}
+    for field in swept.settings(datasets):
+        wanted[f"sensitivity-{field}"] = "sensitivity", Options(score, over=field)
+    found = {}
+    for name, (kind, options) in wanted.items():
+        with contextlib.suppress(InvalidInput):  # what these runs have nothing for
+            found[name] = figure(kind, datasets, options)
+    return found
+
+
+def _sensitivity(datasets: Datasets, options: Options) -> "Figure":
+    settings = swept.settings(datasets)
+    over = options.over or (next(iter(settings)) if len(settings) == 1 else None)
+    if over not in settings:
+        known = ", ".join(settings) or "nothing"
+        raise InvalidInput(f"these runs were swept over {known}: name one of it, not {over!r}")
+    curves = swept.curves(datasets, over, _scores(datasets, options))
+    return plotting.sensitivities(curves, over, seed_metrics.LABELS[options.score])
+
+
+def _solved(datasets: Datasets, options: Options, against: Any) -> "Figure":
+    threshold = seed_metrics.solved_at(_environment(datasets), options.threshold)
+    return plotting.share_solved(datasets, threshold, against)
+
+
+def _environment(datasets: Datasets) -> str:
+    """The label that all of them share."""
+    return env_params.shared_label(str(dataset.attrs["environment"]) for dataset in datasets.values())
+
+
+def _scores(datasets: Datasets, options: Options) -> dict[str, np.ndarray]:
+    return {name: seed_metrics.score(d, options.score, options.threshold) for name, d in datasets.items()}
+
+
+FIGURES: dict[str, Callable[[Datasets, Options], "Figure"]] = {
+    "curves": lambda d, o: plotting.learning_curves(d, o.metric, every_seed=o.every_seed),
+    "scores": lambda d, o: plotting.strip(_scores(d, o), seed_metrics.LABELS[o.score]),
+    "profile": lambda d, o: plotting.profiles(_scores(d, o), seed_metrics.LABELS[o.score]),
+    "solved": lambda d, o: _solved(d, o, "steps"),
+    "solved-seconds": lambda d, o: _solved(d, o, "seconds"),
+    "sensitivity": _sensitivity,
+}
+
+
+def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested records as columns of their own."""
+    found = {}
+    for name, value in fields.items():
+        if hasattr(value, "_asdict"):
+            found |= {f"{name}_{key}": x for key, x in value._asdict().items()}
+        elif name == "quantiles":
+            found |= {f"quantile_{q:g}": x for q, x in zip(statistics.QUANTILES, value, strict=True)}
+        else:
+            found[name] = value
+    return found
+
+
+def _write_csv(rows: list[dict[str, Any]], target: pathlib.Path) -> None:
+    if not rows:
+        return
+    with open(target, "w", newline="") as file:
+        writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
+        writer.writeheader()
+        writer.writerows(rows)

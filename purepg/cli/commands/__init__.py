@@ -1,0 +1,1 @@
+"""One command a file: its flags, and `run`, which carries it out and prints."""

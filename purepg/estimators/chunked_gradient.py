@@ -1,0 +1,97 @@
+"""Gradients of sums over rows, a chunk of rows at a time.
+
+Memory grows with the chunk, not with T·N; on a CPU a chunk that fits the cache is also 1.3 to 1.5 times as fast as
+all rows at once. Chunks without a live row are passed over, so that games which ended early cost nothing (unless under
+`vmap`).
+
+Where several devices have the same seed (`purepg.seeds`, placement "shared"), each takes its share of the chunks.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from purepg.errors import InvalidInput
+from purepg.policies.networks import Params
+from purepg.task import AUTOMATIC, ROWS_ELSEWHERE, ROWS_ON_CPU, Backend
+
+
+def gradient(
+    function: Callable[..., tuple[jax.Array, Any]],
+    params: Params,
+    live: jax.Array,
+    data: Any,
+    backend: Backend = AUTOMATIC,
+) -> tuple[Params, Any]:
+    """∇_params Σ function(params, *data), and what else the function says of each row.
+
+    Args:
+      function: of the parameters and a chunk of rows `[B, ...]`: the sum over the chunk's rows, and a pytree of
+        float32 arrays `[B]`. Rows that are not live must add nothing to the sum.
+      live: which rows count, `[T, N]` bool.
+      data: pytree of arrays `[T, N, ...]`.
+      backend: rows to a chunk, and the axis of the devices that share them.
+
+    Returns:
+      The gradient, and the arrays `[T, N]`, 0 in chunks that were passed over.
+
+    Raises:
+      InvalidInput: there are no devices here that share an axis of that name.
+    """
+    in_chunks = functools.partial(_in_chunks, function, backend.row_axis)
+    # Few rows are one chunk on every platform.
+    rows = backend.rows_per_chunk or (ROWS_ELSEWHERE if live.size <= ROWS_ON_CPU else None)
+    if rows is not None:
+        return in_chunks(rows, params, live, data)
+    cpu, default = (functools.partial(in_chunks, rows) for rows in (ROWS_ON_CPU, ROWS_ELSEWHERE))
+    return jax.lax.platform_dependent(params, live, data, cpu=cpu, default=default)
+
+
+def _in_chunks(
+    function: Callable, axis: str | None, rows_per_chunk: int, params: Params, live: jax.Array, data: Any
+) -> tuple[Params, Any]:
+    num_devices = _num_devices(axis)
+    chunk = min(rows_per_chunk, -(-live.size // num_devices))
+    chunks = jax.tree.map(lambda x: _split(x, chunk, num_devices), (live, data))
+    mine = 0 if num_devices == 1 else jax.lax.axis_index(axis)
+    chunks = jax.tree.map(lambda x: x[mine], chunks)
+    extra_like = jax.eval_shape(function, params, *jax.tree.map(lambda x: x[0], chunks[1]))[1]
+
+    def add_chunk(gradient, chunk):
+        live, data = chunk
+
+        def differentiate(gradient):
+            more, extra = jax.grad(function, has_aux=True)(params, *data)
+            return jax.tree.map(jnp.add, gradient, more), extra
+
+        def pass_over(gradient):
+            return gradient, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), extra_like)
+
+        return jax.lax.cond(live.any(), differentiate, pass_over, gradient)
+
+    total, extra = jax.lax.scan(add_chunk, jax.tree.map(jnp.zeros_like, params), chunks)
+    if num_devices > 1:
+        total = jax.lax.psum(total, axis)
+        extra = jax.lax.all_gather(extra, axis)
+    return total, jax.tree.map(lambda x: x.reshape(-1)[: live.size].reshape(live.shape), extra)
+
+
+def _num_devices(axis: str | None) -> int:
+    """Devices that share this seed's rows."""
+    try:
+        return 1 if axis is None else jax.lax.axis_size(axis)
+    except NameError as error:
+        raise InvalidInput(
+            f"row_axis = {axis!r}, and no devices here share it: inside purepg.seeds.map it is "
+            "purepg.seeds.ROW_AXIS, elsewhere leave it out"
+        ) from error
+
+
+def _split(x: jax.Array, chunk: int, num_devices: int) -> jax.Array:
+    """Rows `[T, N, ...]` as `[devices, chunks, rows, ...]`; the end is filled up with zeros, which are dead rows."""
+    x = x.reshape((-1, *x.shape[2:]))
+    fill = jnp.zeros((-x.shape[0] % (chunk * num_devices), *x.shape[1:]), x.dtype)
+    return jnp.concatenate([x, fill]).reshape((num_devices, -1, chunk, *x.shape[1:]))

@@ -1,0 +1,274 @@
+"""Networks: observation → outputs, as frozen records of their sizes.
+
+A network has two pure functions, `init(key, inputs, num_outputs) → params` and
+`apply(params, observation, inputs, num_outputs) → [..., num_outputs]`, and hashes by value. Integer observations enter
+as one-hot vectors, everything else in float32 and flattened, but for a convolution.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from purepg.environments import Inputs
+from purepg.errors import InvalidInput, checks
+from purepg.names import import_object, lookup
+
+Params = Any  # a pytree of arrays
+
+_ACTIVATIONS = {"tanh": jnp.tanh, "relu": nn.relu, "gelu": nn.gelu, "silu": nn.silu, "elu": nn.elu}
+
+
+@runtime_checkable
+class Network(Protocol):
+    """Observation → outputs."""
+
+    def init(self, key: jax.Array, inputs: Inputs, num_outputs: int) -> Params: ...
+
+    def apply(
+        self, params: Params, observation: jax.Array, inputs: Inputs, num_outputs: int
+    ) -> jax.Array: ...
+
+
+@runtime_checkable
+class Affine(Protocol):
+    """A network that may be an affine map, and says so."""
+
+    def affine(self, params: Params) -> tuple[jax.Array, jax.Array] | None:
+        """Kernel `[O, num_outputs]` and bias `[num_outputs]` on observations as vectors `[O]`; None if it is none."""
+        ...
+
+
+@dataclass(frozen=True)
+class MLP:
+    """A multilayer perceptron on the flattened observation."""
+
+    hidden: tuple[int, ...] = (64, 64)
+    """Sizes of the hidden layers; none of them makes a linear map."""
+    activation: Literal["tanh", "relu", "gelu", "silu", "elu"] = "tanh"
+    """After each hidden layer."""
+    initializer: Literal["lecun_normal", "he_normal", "glorot_uniform", "orthogonal"] = "lecun_normal"
+    """Of the weights; biases start at 0."""
+    output_scale: float = 0.01
+    """Factor on the last layer's initial weights; a small one starts near the uniform policy."""
+
+    def __post_init__(self):
+        object.__setattr__(
+            self, "hidden", checks.sizes("hidden", self.hidden, "every layer needs a size of at least 1")
+        )
+        _choose("activation", self.activation, _ACTIVATIONS)
+        _choose("initializer", self.initializer, _INITIALIZERS)
+
+    def init(self, key: jax.Array, inputs: Inputs, num_outputs: int) -> Params:
+        example = jnp.zeros((1, *inputs.shape), jnp.float32 if inputs.num_categories is None else jnp.int32)
+        return self._module(num_outputs).init(key, encode(example, inputs))["params"]
+
+    def apply(self, params: Params, observation: jax.Array, inputs: Inputs, num_outputs: int) -> jax.Array:
+        return self._module(num_outputs).apply({"params": params}, encode(observation, inputs))  # pyright: ignore
+
+    def affine(self, params: Params) -> tuple[jax.Array, jax.Array] | None:
+        """Kernel `[O, num_outputs]` and bias `[num_outputs]`; None where there are hidden layers."""
+        if self.hidden:
+            return None
+        (layer,) = params.values()
+        return layer["kernel"], layer["bias"]
+
+    def _module(self, num_outputs: int) -> nn.Module:
+        weights = _INITIALIZERS[self.initializer]
+
+        layers = []
+        for size in self.hidden:
+            layers += [nn.Dense(size, kernel_init=weights), _ACTIVATIONS[self.activation]]
+        return nn.Sequential(
+            [*layers, nn.Dense(num_outputs, kernel_init=_scaled(weights, self.output_scale))]
+        )
+
+
+@dataclass(frozen=True)
+class Conv:
+    """A small convolution over grid observations `[H, W, C]` (or `[H, W]`), then a perceptron."""
+
+    features: tuple[int, ...] = (16,)
+    """Channels of the convolutions, each followed by relu."""
+    kernel: int = 3
+    """Height and width of the kernels; no padding."""
+    hidden: tuple[int, ...] = (64,)
+    """Sizes of the hidden layers after the convolutions, each followed by relu."""
+    output_scale: float = 0.01
+    """Factor on the last layer's initial weights."""
+
+    def __post_init__(self):
+        for name in ("features", "hidden"):
+            object.__setattr__(self, name, checks.sizes(name, getattr(self, name), "sizes start at 1"))
+        checks.kind(
+            "kernel", self.kernel, isinstance(self.kernel, int) and self.kernel > 0, "sizes start at 1"
+        )
+
+    def init(self, key: jax.Array, inputs: Inputs, num_outputs: int) -> Params:
+        least = (self.kernel - 1) * len(self.features) + 1
+        if (
+            len(inputs.shape) not in (2, 3)
+            or min(inputs.shape[:2]) < least
+            or inputs.num_categories is not None
+        ):
+            raise InvalidInput(
+                f"a convolution needs observations [H, W, C] with H and W at least {least}, these have shape "
+                f"{inputs.shape}: use an MLP"
+            )
+        return self._module(num_outputs).init(key, _as_images(jnp.zeros((1, *inputs.shape)), inputs))[
+            "params"
+        ]
+
+    def apply(self, params: Params, observation: jax.Array, inputs: Inputs, num_outputs: int) -> jax.Array:
+        batch = observation.shape[: observation.ndim - len(inputs.shape)]
+        out: Any = self._module(num_outputs).apply({"params": params}, _as_images(observation, inputs))
+        return out.reshape((*batch, num_outputs))
+
+    def _module(self, num_outputs: int) -> nn.Module:
+        weights, layers = nn.initializers.he_normal(), []
+        for size in self.features:
+            layers += [
+                nn.Conv(size, (self.kernel, self.kernel), padding="VALID", kernel_init=weights),
+                nn.relu,
+            ]
+        layers.append(lambda x: x.reshape((x.shape[0], -1)))
+        for size in self.hidden:
+            layers += [nn.Dense(size, kernel_init=weights), nn.relu]
+        last = _scaled(nn.initializers.lecun_normal(), self.output_scale)
+        return nn.Sequential([*layers, nn.Dense(num_outputs, kernel_init=last)])
+
+
+@dataclass(frozen=True)
+class Table:
+    """One row of outputs for each of finitely many observations."""
+
+    initial: tuple[tuple[float, ...], ...] = ()
+    """Initial outputs [observations, outputs]; a single row stands for all, none for zeros."""
+
+    def init(self, key: jax.Array, inputs: Inputs, num_outputs: int) -> Params:
+        if inputs.num_categories is None:
+            raise InvalidInput(
+                f"a table needs integer observations, these have shape {inputs.shape}: use an MLP"
+            )
+        shape = inputs.num_categories, num_outputs
+        initial = jnp.asarray(self.initial or 0.0, jnp.float32)
+        if initial.ndim and (initial.shape[0] not in (1, shape[0]) or initial.shape[1:] != shape[1:]):
+            raise InvalidInput(f"the table's initial values have shape {initial.shape}, expected {shape}")
+        return {"table": jnp.broadcast_to(initial.reshape(initial.shape or (1, 1)), shape)}
+
+    def apply(self, params: Params, observation: jax.Array, inputs: Inputs, num_outputs: int) -> jax.Array:
+        return encode(observation, inputs) @ params["table"]
+
+
+@dataclass(frozen=True)
+class Functions:
+    """Your own pair of pure functions in place of ours, on observations as the environment gives them.
+
+    Either the functions themselves or "module:name". Equal functions compile once: name them at module level, a
+    lambda made anew compiles anew. Only what has such a name can be saved: a flax module goes into `purepg.Flax`.
+    """
+
+    init_function: Callable[..., Params] | str
+    """(key, observation) → params."""
+    apply_function: Callable[..., jax.Array] | str
+    """(params, observation [B, ...]) → outputs [B, num_outputs]."""
+
+    def init(self, key: jax.Array, inputs: Inputs, num_outputs: int) -> Params:
+        return _function(self.init_function)(key, jnp.zeros(inputs.shape, inputs.dtype))
+
+    def apply(self, params: Params, observation: jax.Array, inputs: Inputs, num_outputs: int) -> jax.Array:
+        outputs = _function(self.apply_function)(params, observation)
+        return _checked("your apply function", outputs, observation, inputs, num_outputs)
+
+
+def outputs_of(
+    network: Network, params: Params, observation: jax.Array, inputs: Inputs, num_outputs: int
+) -> jax.Array:
+    """What a network says of observations `[..., *shape]`: `[..., num_outputs]`.
+
+    Raises:
+      InvalidInput: it gives something of another shape, or no real numbers.
+    """
+    outputs = network.apply(params, observation, inputs, num_outputs)
+    return _checked(type(network).__name__, outputs, observation, inputs, num_outputs)
+
+
+def _checked(whose: str, outputs: Any, observation: jax.Array, inputs: Inputs, num_outputs: int) -> jax.Array:
+    checks.kind(f"what {whose} gave", outputs, hasattr(outputs, "dtype"), "an array")
+    expected = (*observation.shape[: observation.ndim - len(inputs.shape)], num_outputs)
+    if outputs.shape != expected or not jnp.issubdtype(outputs.dtype, jnp.floating):
+        raise InvalidInput(
+            f"{whose} gave shape {outputs.shape} for observations {observation.shape}, expected {expected} of floats, "
+            f"not {outputs.dtype}"
+        )
+    return outputs
+
+
+NAMES = {"mlp": MLP, "conv": Conv, "table": Table}
+
+
+def make(name: str) -> Network:
+    """The network of this name with its default fields."""
+    return lookup("network", name, NAMES)()
+
+
+def chosen(network: Network | str) -> Network:
+    """The network itself, or the one of a name.
+
+    Raises:
+      InvalidInput: there is no such name, or it is no network.
+    """
+    network = make(network) if isinstance(network, str) else network
+    checks.conforms("network", network, Network)
+    return network
+
+
+def encode(observation: jax.Array, inputs: Inputs) -> jax.Array:
+    """Observations `[..., *shape]` as vectors `[..., O]` in float32."""
+    batch = observation.shape[: observation.ndim - len(inputs.shape)]
+    if inputs.num_categories is not None:
+        observation = jax.nn.one_hot(observation, inputs.num_categories)
+    return observation.astype(jnp.float32).reshape((*batch, -1))
+
+
+def _as_images(observation: jax.Array, inputs: Inputs) -> jax.Array:
+    """Observations `[..., H, W]` or `[..., H, W, C]` as `[B, H, W, C]` in float32."""
+    shape = inputs.shape if len(inputs.shape) == 3 else (*inputs.shape, 1)
+    return observation.astype(jnp.float32).reshape((-1, *shape))
+
+
+def _scaled(weights: Callable, scale: float) -> Callable:
+    return lambda *arguments: scale * weights(*arguments)
+
+
+# QR of a batch of matrices can deadlock XLA's CPU backend: one matrix at a time, also under a caller's vmap.
+@jax.custom_batching.sequential_vmap
+def _normal_to_orthogonal(matrix):
+    q, r = jnp.linalg.qr(matrix)
+    return q * jnp.sign(jnp.diagonal(r))[None, :]
+
+
+def _orthogonal(key, shape, dtype=jnp.float32):
+    rows, columns = shape
+    q = _normal_to_orthogonal(jax.random.normal(key, (max(shape), min(shape)), dtype))
+    return q if rows >= columns else q.T
+
+
+_INITIALIZERS = {
+    "lecun_normal": nn.initializers.lecun_normal(),
+    "he_normal": nn.initializers.he_normal(),
+    "glorot_uniform": nn.initializers.glorot_uniform(),
+    "orthogonal": _orthogonal,
+}
+
+
+def _function(function: Callable | str) -> Callable:
+    return import_object(function) if isinstance(function, str) else function
+
+
+def _choose(field: str, name: str, table: dict) -> None:
+    if name not in table:
+        raise InvalidInput(f"{field} = {name!r} is not one of {', '.join(table)}")

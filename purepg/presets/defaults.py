@@ -1,0 +1,1 @@
+"""The older name of `purepg.presets`: `recipe` is `presets.preset`."""

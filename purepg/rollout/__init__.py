@@ -1,0 +1,40 @@
+"""Playing: N games side by side, time-major `[T, N, ...]`.
+
+trajectory   what is remembered of games
+rollout      the scan over time; whole games, segments with auto-reset
+collection   games as a task asks for them: the one function that plays
+metrics      of an update: named sums with their counts
+"""
+
+from purepg.rollout.collection import (
+    by_policy,
+    check_rows,
+    collect,
+    collect_and_learn,
+    ends,
+    episode_returns,
+    next_values,
+    observed,
+    row_scale,
+    start,
+)
+from purepg.rollout.trajectory import Act, Choice, Learner, Rows, Running, Value
+
+__all__ = [
+    "Act",
+    "Choice",
+    "Learner",
+    "Rows",
+    "Running",
+    "Value",
+    "by_policy",
+    "check_rows",
+    "collect",
+    "collect_and_learn",
+    "ends",
+    "episode_returns",
+    "next_values",
+    "observed",
+    "row_scale",
+    "start",
+]

@@ -1,0 +1,119 @@
+"""Collection: games in the way that the task asks for. Whatever plays in purepg's environments plays through here.
+
+An update's rows come from `collect`, those of a learner that changes with every step from `collect_and_learn`; the rest
+says what is read off rows.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from purepg import environments
+from purepg.environments import Environment
+from purepg.errors.shapes import check_shapes
+from purepg.hyperparams import Hyperparams
+from purepg.policies import BoundPolicy, running_moments
+from purepg.policies.networks import Params
+from purepg.rollout import rollout
+from purepg.rollout.trajectory import Act, Choice, Learner, Rows, Running, Value
+from purepg.task import Games, Segments, Task
+
+
+def start(task: Task, hyper: Hyperparams, act: Act, key: jax.Array) -> Any:
+    """What is carried from update to update: the running games of segments, nothing for whole games."""
+    if isinstance(task.collect, Games):
+        return ()
+    options = {"num_games": task.collect.num_games, "max_steps": task.max_steps}
+    return rollout.staggered_games(*_environment(task, hyper), act, key, **options)
+
+
+def by_policy(policy: BoundPolicy, params: Params, *, deterministic: bool, env_params: Any = None) -> Act:
+    """Play by a policy: sampled from it, or its mode; `env_params` say in which bounds, none: the defaults."""
+
+    def choose(key, observation):
+        distribution = policy.distribution(params, observation)
+        action = distribution.mode() if deterministic else distribution.sample(key)
+        return Choice(action, policy.play(action, env_params))
+
+    return choose
+
+
+def collect(
+    task: Task,
+    hyper: Hyperparams,
+    act: Act,
+    running: Any,
+    key: jax.Array,
+    value: Value | None = None,
+    *,
+    keep_next: bool = False,
+    differentiable: bool = False,
+) -> tuple[Any, Rows]:
+    """Plays one update's rows `[T, N]` by `act`: what is carried on, and the rows.
+
+    Args:
+      running: what `start` or the update before gave; `()` where the task asks for whole games.
+      value: V, for `cut_value`.
+      keep_next: whether rows hold `next_observation` as well.
+      differentiable: whether gradients flow through transitions.
+    """
+    env, params = _environment(task, hyper, differentiable=differentiable)
+    options: Any = {"max_steps": task.max_steps, "value": value, "keep_next": keep_next}
+    if isinstance(task.collect, Games):
+        return (), rollout.play_games(env, params, act, key, num_games=task.collect.num_games, **options)
+    return rollout.play_segment(env, params, act, key, running, num_steps=task.collect.num_steps, **options)
+
+
+def collect_and_learn(
+    task: Task, hyper: Hyperparams, learner: Learner, running: Running, key: jax.Array
+) -> tuple[Running, Any, Any]:
+    """Plays one segment by a learner: the games that go on, its state then, what it keeps of the rows `[T, ...]`."""
+    # Whoever learns from each step refuses whole games in words of its own.
+    assert isinstance(task.collect, Segments)
+    options = {"num_steps": task.collect.num_steps, "max_steps": task.max_steps}
+    return rollout.play_and_learn(*_environment(task, hyper), learner, key, running, **options)
+
+
+def check_rows(rows: Rows) -> None:
+    """Refuses rows `[T, N, ...]` whose fields are not of one length and as many games."""
+    of_games, values = rows.live.shape, {"value": rows.value, "cut_value": rows.cut_value}
+    fields = {name: getattr(rows, name) for name in ("reward", "terminated", "truncated", "time", "score")}
+    check_shapes("live", of_games, **fields, **{name: x for name, x in values.items() if x is not None})
+    check_shapes("live", (*of_games, ...), observation=rows.observation, action=rows.action)
+
+
+def row_scale(task: Task, rows: Rows) -> jax.Array:
+    """What every sum over rows is scaled by, `[T, N]`: 1/N for games, 1/(N·T) for segments, 0 in dead rows."""
+    num_steps, num_games = rows.live.shape
+    return rows.live.astype(jnp.float32) / (num_games * (1 if isinstance(task.collect, Games) else num_steps))
+
+
+def observed(task: Task, rows: Rows) -> Any:
+    """The moments of the observations, where the task normalises by them."""
+    return running_moments.of(rows.observation, rows.live) if task.normalize_observations else ()
+
+
+def ends(rows: Rows, time_limit: str) -> tuple[jax.Array, jax.Array]:
+    """(terminated, truncated) `[T, N]`: where the limit is part of the objective, nothing follows a truncation."""
+    if time_limit == "objective":
+        return rows.terminated | rows.truncated, jnp.zeros_like(rows.truncated)
+    return rows.terminated, rows.truncated
+
+
+def episode_returns(rows: Rows) -> jax.Array:
+    """The undiscounted return of each of whole games, `[N]`."""
+    return rows.score[-1]
+
+
+def next_values(rows: Rows) -> jax.Array:
+    """V of the true next observation, `[T, N]`, of rows that carry values; not to be read where terminated."""
+    later = jnp.concatenate([rows.value[1:], rows.cut_value[-1:]])
+    # A dead row's value may be anything, and a recursion would meet it as 0 · NaN.
+    return jnp.where(rows.live, jnp.where(rows.truncated, rows.cut_value, later), 0.0)
+
+
+def _environment(task: Task, hyper: Hyperparams, *, differentiable: bool = False) -> tuple[Environment, Any]:
+    """The task's environment, and its parameters in use."""
+    resolve = environments.differentiable if differentiable else environments.resolve
+    return resolve(task.env), environments.parameters(task.env, hyper.env)

@@ -1,0 +1,38 @@
+"""Metrics of an update: a few named sums with their counts, never one entry a row."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from purepg.rollout.trajectory import Rows
+
+
+class Average(NamedTuple):
+    """A mean kept as its sum and count; count 0 means that there was nothing to average."""
+
+    sum: jax.Array  # []
+    count: jax.Array  # []
+
+
+Metrics = dict[str, Average]
+
+
+def once(value: jax.Array) -> Average:
+    """A number that an update has exactly one of."""
+    return Average(jnp.asarray(value, jnp.float32), jnp.float32(1))
+
+
+def over(values: jax.Array, where: jax.Array) -> Average:
+    """The average of `values` where `where` holds."""
+    return Average(jnp.sum(jnp.where(where, values, 0.0)), jnp.sum(where, dtype=jnp.float32))
+
+
+def of_games(rows: Rows) -> Metrics:
+    """Undiscounted return and length per episode that ended, and the steps played."""
+    ended = rows.terminated | rows.truncated
+    return {
+        "return": over(rows.score, ended),
+        "length": over((rows.time + 1).astype(jnp.float32), ended),
+        "steps": once(jnp.sum(rows.live)),
+    }

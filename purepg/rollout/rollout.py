@@ -1,0 +1,277 @@
+"""Rollouts: one scan over time, N games side by side.
+
+Row t of game n holds the observation, the action taken on it, and what came of it. There are three ways to play:
+
+    whole games   `play_games`: fresh games, each to its end or the limit. Rows after a game's end are masked by `live`
+                  and repeat its last observation, so that nothing in them can be NaN. Once all games are over, the
+                  remaining rows cost nothing (where the scan is not under `vmap`).
+    segments      `play_segment`: T steps of games that go on from segment to segment. A game that ends is followed at
+                  once by a fresh one with a state of its own; every row is live.
+    learning      `play_and_learn`: a segment by a learner, which changes with every step of all games.
+
+Where an episode is cut, by the limit or by the last row of a segment, the value of the true next observation is needed,
+the one before any reset. It is taken during the rollout, only in steps where a game is cut, so that no second copy of
+the observations is kept.
+
+Gradients flow through rewards and observations as far as the environment and `act` let them.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from purepg import environments
+from purepg.environments import Environment
+from purepg.errors.dtypes import in_types_of
+from purepg.rollout.trajectory import Act, Learner, Rows, Running, Value
+
+# Steps between two looks at whether any game still runs: each look costs about as much as a small step.
+_BLOCK = 8
+
+# Games are staggered over at most so many steps; longer ones drift apart by themselves.
+_LONGEST_STAGGER = 1000
+
+
+def play_games(
+    env: Environment,
+    params: Any,
+    act: Act,
+    key: jax.Array,
+    *,
+    num_games: int,
+    max_steps: int,
+    value: Value | None = None,
+    keep_next: bool = False,
+) -> Rows:
+    """Plays `num_games` fresh games of at most `max_steps` steps; a game that still runs then is truncated.
+
+    Args:
+      env: a gymnax environment; its auto-reset is not used.
+      params: the environment's parameters.
+      act: what chooses the actions of all games at once.
+      key: every game and every step draws its own noise from it.
+      value: V, for `cut_value`.
+      keep_next: whether rows hold `next_observation` as well.
+
+    Returns:
+      Rows `[max_steps, num_games]`.
+    """
+    start_key, play_key = jax.random.split(key)
+    step = _stepper(env, params, act, max_steps, value, keep_next)
+    start = _ready(step, fresh_games(env, params, start_key, num_games))
+
+    def live_step(
+        games: tuple[Running, jax.Array], time: jax.Array
+    ) -> tuple[tuple[Running, jax.Array], Rows]:
+        running, live = games
+        after, rows = step(running, jax.random.fold_in(play_key, time))
+        rows = rows._replace(
+            reward=jnp.where(live, rows.reward, 0.0),
+            terminated=rows.terminated & live,
+            truncated=rows.truncated & live,
+            live=live,
+            time=jnp.full_like(rows.time, time),
+            score=jnp.where(live, rows.score, running.score),
+            cut_value=None if value is None else jnp.where(live, rows.cut_value, 0.0),
+            next_observation=_where(live, rows.next_observation, rows.observation) if keep_next else None,
+        )
+        goes_on = live & ~rows.terminated & ~rows.truncated
+        after = _where(goes_on, after, running)._replace(score=rows.score)
+        return (after, goes_on), rows
+
+    start = start, jnp.ones(num_games, bool)
+    rows_like = jax.eval_shape(live_step, start, jnp.int32(0))[1]
+    blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), rows_like)
+
+    def skip(games: tuple[Running, jax.Array], times: jax.Array) -> tuple[tuple[Running, jax.Array], Rows]:
+        rows = blank._replace(observation=games[0].observation, score=games[0].score)
+        rows = jax.tree.map(lambda x: jnp.broadcast_to(x[None], (_BLOCK, *x.shape)), rows)
+        return games, rows._replace(time=jnp.broadcast_to(times[:, None], rows.time.shape))
+
+    def block(games: tuple[Running, jax.Array], times: jax.Array) -> tuple[tuple[Running, jax.Array], Rows]:
+        return jax.lax.cond(games[1].any(), lambda g, t: jax.lax.scan(live_step, g, t), skip, games, times)
+
+    num_blocks = -(-max_steps // _BLOCK)
+    times = jnp.arange(num_blocks * _BLOCK, dtype=jnp.int32).reshape(num_blocks, _BLOCK)
+    rows = jax.lax.scan(block, start, times)[1]
+    return jax.tree.map(lambda x: x.reshape((-1, *x.shape[2:]))[:max_steps], rows)
+
+
+def play_segment(
+    env: Environment,
+    params: Any,
+    act: Act,
+    key: jax.Array,
+    running: Running,
+    *,
+    num_steps: int,
+    max_steps: int,
+    value: Value | None = None,
+    keep_next: bool = False,
+) -> tuple[Running, Rows]:
+    """Plays `num_steps` steps of running games, each followed by a fresh one when it ends.
+
+    Args:
+      running: from `staggered_games` or the segment before.
+      max_steps: a game that has run so long is truncated.
+      value: V, for `cut_value`; games that still run in the last row are cut there.
+      keep_next: whether rows hold `next_observation` as well.
+
+    Returns:
+      The games after the segment, and rows `[num_steps, N]`.
+    """
+    step = _with_resets(_stepper(env, params, act, max_steps, value, keep_next), env, params)
+    running, rows = jax.lax.scan(step, running, jax.random.split(key, num_steps))
+    if value is not None:
+        ended = rows.terminated[-1] | rows.truncated[-1]
+        last = jnp.where(ended, rows.cut_value[-1], value(running.observation))
+        rows = rows._replace(cut_value=rows.cut_value.at[-1].set(last.astype(rows.cut_value.dtype)))
+    return running, rows
+
+
+def play_and_learn(
+    env: Environment,
+    params: Any,
+    learner: Learner,
+    key: jax.Array,
+    running: Running,
+    *,
+    num_steps: int,
+    max_steps: int,
+) -> tuple[Running, Any, Any]:
+    """Plays `num_steps` steps of running games as `play_segment` does; the learner learns from each before the next.
+
+    Args:
+      learner: its state in the types that its `learn` gives.
+      running: from `staggered_games` or the segment before.
+      max_steps: a game that has run so long is truncated.
+
+    Returns:
+      The games after the segment, the learner's state then, and what it keeps of the rows, `[num_steps, ...]`.
+    """
+
+    def one_step(carried: tuple[Running, Any], keys: tuple[jax.Array, jax.Array]):
+        (running, state), (play_key, learn_key) = carried, keys
+        act = functools.partial(learner.act, state)
+        step = _with_resets(_stepper(env, params, act, max_steps, None, keep_next=True), env, params)
+        running, rows = step(running, play_key)
+        state, kept = learner.learn(state, learn_key, rows, running.observation)
+        return (running, state), kept
+
+    keys = tuple(jax.random.split(key, (2, num_steps)))
+    (running, state), kept = jax.lax.scan(one_step, (running, learner.state), keys)
+    return running, state, kept
+
+
+def staggered_games(
+    env: Environment, params: Any, act: Act, key: jax.Array, *, num_games: int, max_steps: int
+) -> Running:
+    """Games at ages spread evenly from 0 to `max_steps`, each played to its age by `act`.
+
+    Games started together would stay in phase where nothing but the limit ends them: every segment would see one phase
+    of the game, and all would be cut in the same row.
+    """
+    start_key, play_key = jax.random.split(key)
+    step = _stepper(env, params, act, max_steps, None)
+    start = _ready(step, fresh_games(env, params, start_key, num_games))
+    step = _with_resets(step, env, params)
+    num_steps = min(max_steps, _LONGEST_STAGGER)
+    waits = num_steps - (jnp.arange(num_games) * num_steps) // num_games
+
+    def one_step(running: Running, time: jax.Array) -> tuple[Running, None]:
+        after, _ = step(running, jax.random.fold_in(play_key, time))
+        return _where(time >= waits, after, running), None
+
+    return jax.lax.scan(one_step, start, jnp.arange(num_steps))[0]
+
+
+def fresh_games(env: Environment, params: Any, key: jax.Array, num_games: int) -> Running:
+    """Games before their first step, each reset with a key of its own."""
+    fresh = functools.partial(environments.reset, env)
+    observation, state = jax.vmap(fresh, (0, None))(jax.random.split(key, num_games), params)
+    # Python numbers in a fresh state become arrays here; they get the type that a step returns where they are used.
+    state = jax.tree.map(jnp.asarray, state)
+    return Running(observation, state, jnp.zeros(num_games, jnp.int32), jnp.zeros(num_games, jnp.float32))
+
+
+Step = Callable[[Running, jax.Array], tuple[Running, Rows]]
+
+
+def _stepper(
+    env: Environment, params: Any, act: Act, max_steps: int, value: Value | None, keep_next: bool = False
+) -> Step:
+    """One step of every game: key → the games after it, as they are before any reset, and its row `[N]`."""
+
+    def one_game(key, state, action):
+        return environments.step(env, key, state, action, params)
+
+    def step(running: Running, key: jax.Array) -> tuple[Running, Rows]:
+        act_key, step_key = jax.random.split(key)
+        choice = act(act_key, running.observation)
+        keys = jax.random.split(step_key, running.time.shape[0])
+        observation, state, reward, terminated, truncated = jax.vmap(one_game)(
+            keys, running.state, choice.played
+        )
+        truncated = (truncated | (running.time + 1 >= max_steps)) & ~terminated
+        score = running.score + reward
+        after = Running(observation, state, running.time + 1, score, running.carry)
+        rows = Rows(
+            running.observation,
+            choice.action,
+            reward,
+            terminated,
+            truncated,
+            jnp.ones_like(terminated),
+            running.time,
+            after.score,
+            choice.value,
+            None if value is None else _value_where(truncated, value, observation),
+            observation if keep_next else None,
+        )
+        return after, rows
+
+    return step
+
+
+def _with_resets(step: Step, env: Environment, params: Any) -> Step:
+    """The step, and fresh games in place of those that ended in it; in steps without an end no reset is computed."""
+
+    def step_and_reset(running: Running, key: jax.Array) -> tuple[Running, Rows]:
+        step_key, reset_key = jax.random.split(key)
+        after, rows = step(running, step_key)
+        ended = rows.terminated | rows.truncated
+
+        def reset(after: Running) -> Running:
+            return _where(ended, fresh_games(env, params, reset_key, ended.shape[0]), after)
+
+        return jax.lax.cond(ended.any(), reset, lambda after: after, after), rows
+
+    return step_and_reset
+
+
+def _ready(step: Step, fresh: Running) -> Running:
+    """Fresh games in the types that a step returns."""
+    like = jax.eval_shape(step, fresh, jax.random.key(0))[0]
+    return in_types_of(fresh, like)
+
+
+def _value_where(cut: jax.Array, value: Value, observation: jax.Array) -> jax.Array:
+    def read(observation):
+        return jnp.where(cut, value(observation), 0.0)
+
+    def none(observation):
+        return jnp.zeros(cut.shape, jax.eval_shape(read, observation).dtype)
+
+    return jax.lax.cond(cut.any(), read, none, observation)
+
+
+def _where(condition: jax.Array, x: Any, y: Any) -> Any:
+    """Game by game, over any structure of arrays `[N, ...]`, in y's types."""
+
+    def select(x, y):
+        return jnp.where(condition.reshape(condition.shape + (1,) * (y.ndim - 1)), x, y)
+
+    return jax.tree.map(select, in_types_of(x, y), y)

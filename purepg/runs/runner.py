@@ -1,0 +1,275 @@
+"""The host loop: hundreds of seeds through compiled chunks of updates, with progress between them."""
+
+import contextlib
+import functools
+import math
+import os
+import pathlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from purepg.machines import files, folder_lock, memory
+from purepg import hyperparams
+from purepg.runs import programs, results, run_folder, run_length, saved_state
+from purepg.machines import seeds as seed_axis
+from purepg.runs.checkpoint import Checkpoints, Reached
+from purepg.errors import InvalidInput, whole_number
+from purepg.evaluation import Evaluation, evaluate
+from purepg.hyperparams import Hyperparams
+from purepg.rollout.metrics import Average, Metrics
+from purepg.runs.results import Result
+from purepg.runs.plans import Plan
+from purepg.runs.run_options import Progress, RunOptions
+from purepg.machines.seeds import Place
+from purepg.task import on
+from purepg.training import Method, TrainState, init, train
+
+@memory.explained()
+def run(
+    method: Method,
+    hyper: Hyperparams | None = None,
+    seeds: int | Sequence[int] | np.ndarray = 64,
+    num_updates: int | None = None,
+    *,
+    num_steps: int | None = None,
+    evaluation_games: int = 100,
+    evaluate_every: int = 0,
+    placement: str = "auto",
+    directory: str | os.PathLike | None = None,
+    checkpoint_seconds: float = 60.0,
+    report: Callable[[Progress], None] | None = None,
+) -> Result:
+    """Trains independent seeds and evaluates each greedily on fresh games.
+
+    Args:
+      method: what to train; static.
+      hyper: numbers, the same for every seed, or arrays `[R]` with one for each entry of `seeds`; defaults if none.
+      seeds: how many (numbered from 0), or their numbers. A seed's result depends on its number alone. Where `hyper`
+        has arrays, a seed may be there several times.
+      num_updates: updates of each seed, at most; none: 100, or with `num_steps` as many as that lasts.
+      num_steps: a budget of environment steps: each seed stops after the first update in which its own reach it.
+        What it played beyond is at most an update; later values of its metrics are NaN with count 0.
+      evaluation_games: games of an evaluation of each seed; 0 for none.
+      evaluate_every: updates between two evaluations during training, a divisor of `num_updates`, if given; 0: only at
+        the end. They are the metric "greedy_return", draw from keys of their own and leave the training as it is.
+      placement: where the seed axis goes, as of `purepg.seeds.map`: "sequential", "vmap" or "shared"; "auto" is what
+        suits the devices, "shared" on a CPU with more of them than seeds.
+      directory: a new folder to save the run in, with checkpoints from which `purepg.resume` goes on; none: the run is
+        in memory alone.
+      checkpoint_seconds: time between two checkpoints at least; they are written between chunks of updates.
+      report: called between chunks of updates.
+
+    Interrupting (Ctrl-C) ends the training after the running chunk and returns what was done, evaluated if the run is
+    in memory alone, else ready to be resumed.
+
+    Returns:
+      A result with the seed axis in every array; compile and run time are attributes of its dataset.
+    """
+    options = RunOptions(
+        num_steps=num_steps,
+        evaluation_games=evaluation_games,
+        evaluate_every=evaluate_every,
+        placement=placement,
+        checkpoint_seconds=checkpoint_seconds,
+        report=report,
+    )
+    hyper = Hyperparams() if hyper is None else hyper
+    method, hyper, num_updates = options.fitted(method, hyper, num_updates)
+    check_memory(method, hyper, seed_axis.count(seeds), num_updates, options)
+    numbers = seed_axis.numbered(seeds)
+    repeated = len(np.unique(numbers)) < len(numbers)
+    if repeated and not hyperparams.varies(hyper, method.task.env):
+        raise InvalidInput(f"seeds = {numbers.tolist()}: give each once")
+    return start(options.plan(method, hyper, numbers, num_updates), directory, options)
+
+
+def check_memory(
+    method: Method, hyper: Hyperparams, num_seeds: int, num_updates: int | None, options: RunOptions
+) -> None:
+    """
+    Raises:
+      InvalidInput: a run of so many seeds needs more memory than there is, by what is known before compiling.
+    """
+    together = Place(num_seeds, options.placement, may_share=True).at_a_time
+    memory.check_training(
+        method.task,
+        lambda hyper, key: init(method, hyper, key),
+        hyperparams.some(hyper, method.task.env, 0),
+        num_seeds,
+        num_updates or 0,
+        together,
+    )
+    if options.evaluation_games:
+        memory.check_evaluation(method.task, options.evaluation_games, num_seeds, together)
+
+
+def start(plan: Plan, directory: str | os.PathLike | None, options: RunOptions) -> Result:
+    """Carries a plan out, saved in a new folder if one is given."""
+    return _carry_out(plan, None if directory is None else run_folder.create(directory, plan), options)
+
+
+@memory.explained()
+def resume(
+    directory: str | os.PathLike,
+    *,
+    checkpoint_seconds: float = 60.0,
+    report: Callable[[Progress], None] | None = None,
+) -> Result:
+    """Goes on with a run that `run(..., directory=...)` began: to the bit what it would have been uninterrupted.
+
+    A finished run is read and nothing else. A damaged checkpoint is named in a warning and the one before taken.
+
+    Raises:
+      InvalidInput: there is no run in this folder, or it cannot be read.
+    """
+    options = RunOptions(checkpoint_seconds=checkpoint_seconds, report=report)
+    folder = files.path(directory)
+    plan = run_folder.read_plan(folder)
+    if run_folder.is_finished(folder):
+        return results.load(folder)
+    return _carry_out(plan, folder, options)
+
+
+@memory.explained()
+def evaluate_seeds(
+    result: Result, *, num_games: int = 100, deterministic: bool = True, stream: int = 0
+) -> Evaluation:
+    """Fresh games of every seed of a run: arrays `[S, num_games]`.
+
+    The games' randomness comes from each seed's own key and the number `stream`, and is another than that of the games
+    which `run` itself plays.
+
+    Raises:
+      InvalidInput: `num_games` is no whole number of at least 1, or `stream` none from 0 to 2^32 - 1.
+    """
+    num_games = whole_number("num_games", num_games, 1)
+    stream = whole_number("stream", stream, 0, 2**32 - 1)
+    num_seeds = len(result.seeds)
+    memory.check_evaluation(result.method.task, num_games, num_seeds, Place(num_seeds).at_a_time)
+    fresh = programs.evaluation(result.method, num_games, deterministic, programs.FRESH_STREAM, stream)
+    hyper = hyperparams.over_seeds(result.hyper, result.method.task.env, num_seeds)
+    return seed_axis.map(fresh, hyper, saved_state.filled(result.state))
+
+
+def _carry_out(plan: Plan, folder: pathlib.Path | None, options: RunOptions) -> Result:
+    """What is left of a plan, saved in its folder if it has one, which is held meanwhile."""
+    if folder is None:
+        job = _Run(plan, None)
+        job.train(None, options)
+        return job.result(evaluate=plan.evaluation_games > 0)
+    with folder_lock.hold(folder):
+        if run_folder.is_finished(folder):  # by the one who held it before
+            return results.load(folder)
+        with contextlib.closing(run_folder.checkpoints(folder, plan)) as checkpoints:
+            job = _Run(plan, checkpoints.newest(run_folder.template(plan)))
+            finished = job.train(checkpoints, options)
+            try:
+                result = job.result(evaluate=plan.evaluation_games > 0 and finished)
+            except BaseException:  # too little memory, an interruption: what was trained is kept
+                checkpoints.save(job.reached, now=True)
+                raise
+            if finished:
+                run_folder.finish(folder, result.dataset, result.state)
+                checkpoints.remove()
+            else:
+                checkpoints.save(job.reached, now=True)
+            return result
+
+
+class _Run:
+    """The host's side of a run: compiled functions, the state of all seeds, clocks."""
+
+    def __init__(self, plan: Plan, reached: Reached | None):
+        self.plan = plan
+        self.place = Place(len(plan.seeds), plan.placement, may_share=True)
+        self.method = method = on(plan.method, self.place.backend)
+        self.compile_seconds = 0.0
+        hyper = hyperparams.over_seeds(plan.hyper, method.task.env, len(plan.seeds))
+        self.hyper = self.place.pad(hyper)  # [padded, ...]
+        if reached is None:
+            keys = self.place.pad(seed_axis.keys(plan.seeds))
+            begin = self._compile(lambda hyper, key: init(method, hyper, key, plan.num_steps), keys)
+            reached = Reached(begin(self.hyper, keys), [], 0, 0.0)
+        else:
+            reached = reached._replace(state=self.place.pad(reached.state))
+        self._reached = reached  # complete chunks; its state is [padded, ...]
+
+    @property
+    def reached(self) -> Reached:
+        """How far the run has come."""
+        return self._reached._replace(state=self.place.unpad(self._reached.state))
+
+    def train(self, checkpoints: Checkpoints | None, options: RunOptions) -> bool:
+        """The updates that are left; whether they were all done."""
+        plan, before = self.plan, self._reached
+        expected = run_length.before(plan.method.task, plan.num_updates, plan.num_steps)
+        per_chunk = run_length.chunk(expected, plan.evaluate_every or 1, plan.num_updates is not None)
+        step = self._compile(programs.training(self.method, plan, per_chunk), before.state)
+        jax.block_until_ready(before.state)
+        started = time.perf_counter()
+        saved = -math.inf  # the first chunk is kept at once
+        try:
+            while not run_length.is_done(self._reached.state, plan.num_updates):
+                state, metrics = step(self.hyper, self._reached.state)
+                metrics = self.place.unpad(jax.device_get(metrics))
+                iteration = int(np.max(state.iteration))
+                made = iteration - self._reached.iteration  # fewer where every seed has come to its end
+                metrics = jax.tree.map(lambda x, made=made: x[:, :made], metrics)
+                now = time.perf_counter()
+                pieces = [*self._reached.metrics, metrics]
+                self._reached = Reached(state, pieces, iteration, before.seconds + now - started)
+                if checkpoints and now - saved >= options.checkpoint_seconds:
+                    checkpoints.save(self.reached, now=saved == -math.inf)  # before anybody is told of it
+                    saved = now
+                if options.report is not None:
+                    options.report(_progress(self._reached, before, plan))
+        except KeyboardInterrupt:
+            if not self._reached.iteration:
+                raise
+        return run_length.is_done(self._reached.state, plan.num_updates)
+
+    def result(self, *, evaluate: bool) -> Result:
+        reached = self.reached
+        returns = self._evaluate() if evaluate else None
+        attrs = {"compile_seconds": self.compile_seconds, "run_seconds": reached.seconds}
+        metrics = results.concatenate(reached.metrics)
+        return results.from_plan(self.plan, reached.state, metrics, attrs, returns)
+
+    def _evaluate(self) -> np.ndarray:
+        """Mean greedy return of each seed, [R]."""
+        play = programs.evaluation(self.method, self.plan.evaluation_games, True, programs.EVALUATION_STREAM, 0)
+        state = self._reached.state
+        played = self._compile(play, state)(self.hyper, state)
+        return np.asarray(self.place.unpad(played.returns)).mean(axis=1)
+
+    def _compile(self, function: Callable, argument: Any) -> Callable:
+        """A function of one seed's numbers and of `argument`."""
+        started = time.perf_counter()
+        compiled = self.place.compile(function, self.hyper, argument)
+        self.compile_seconds += time.perf_counter() - started
+        return compiled
+
+
+def _progress(reached: Reached, before: Reached, plan: Plan) -> Progress:
+    newest = reached.metrics[len(before.metrics) :]
+    done, seconds = reached.iteration - before.iteration, reached.seconds - before.seconds
+    if missing := {"return", "steps"} - newest[-1].keys():
+        whose = type(plan.method).__name__
+        raise InvalidInput(
+            f"metrics of {whose} lack {', '.join(sorted(missing))}: metrics.of_games(rows) has them"
+        )
+    total, count = (float(x[:, -1].sum()) for x in newest[-1]["return"])
+    steps = sum(float(m["steps"].sum.sum()) for m in newest)
+    num_updates = run_length.so_far(reached.state, plan.num_updates, plan.num_steps)
+    return Progress(
+        reached.iteration,
+        num_updates,
+        total / count if count else float("nan"),
+        steps / seconds,
+        seconds / done * (num_updates - reached.iteration),
+    )
