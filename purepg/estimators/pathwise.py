@@ -131,7 +131,7 @@ class Pathwise(WithCritic):
     def _objective(self, task: Task, hyper: Hyperparams, rows: Rows) -> jax.Array:
         """Σ of the returns of the episodes' parts within the rows, each discounted from its first row."""
         reward, terminated, truncated = self._ends(hyper, rows)
-        following = rows.cut_value if self.critic.has_value else None
+        following = rows.bootstrap_value if self.critic.has_value else None
         to_go = returns.reward_to_go(reward, terminated, truncated, following, discount=hyper.discount)
         ended = rows.terminated | rows.truncated
         first = jnp.concatenate([jnp.ones_like(ended[:1]), ended[:-1]]) & rows.live

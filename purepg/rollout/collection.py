@@ -54,7 +54,7 @@ def collect(
 
     Args:
       running: what `start` or the update before gave; `()` where the task asks for whole games.
-      value: V, for `cut_value`.
+      value: V, for `bootstrap_value`.
       keep_next: whether rows hold `next_observation` as well.
       differentiable: whether gradients flow through transitions.
     """
@@ -77,7 +77,7 @@ def collect_and_learn(
 
 def check_rows(rows: Rows) -> None:
     """Refuses rows `[T, N, ...]` whose fields are not of one length and as many games."""
-    of_games, values = rows.live.shape, {"value": rows.value, "cut_value": rows.cut_value}
+    of_games, values = rows.live.shape, {"value": rows.value, "bootstrap_value": rows.bootstrap_value}
     fields = {name: getattr(rows, name) for name in ("reward", "terminated", "truncated", "time", "score")}
     check_shapes("live", of_games, **fields, **{name: x for name, x in values.items() if x is not None})
     check_shapes("live", (*of_games, ...), observation=rows.observation, action=rows.action)
@@ -108,9 +108,9 @@ def episode_returns(rows: Rows) -> jax.Array:
 
 def next_values(rows: Rows) -> jax.Array:
     """V of the true next observation, `[T, N]`, of rows that carry values; not to be read where terminated."""
-    later = jnp.concatenate([rows.value[1:], rows.cut_value[-1:]])
+    later = jnp.concatenate([rows.value[1:], rows.bootstrap_value[-1:]])
     # A dead row's value may be anything, and a recursion would meet it as 0 · NaN.
-    return jnp.where(rows.live, jnp.where(rows.truncated, rows.cut_value, later), 0.0)
+    return jnp.where(rows.live, jnp.where(rows.truncated, rows.bootstrap_value, later), 0.0)
 
 
 def _environment(task: Task, hyper: Hyperparams, *, differentiable: bool = False) -> tuple[Environment, Any]:

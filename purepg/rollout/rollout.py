@@ -53,7 +53,7 @@ def play_games(
       params: the environment's parameters.
       act: what chooses the actions of all games at once.
       key: every game and every step draws its own noise from it.
-      value: V, for `cut_value`.
+      value: V, for `bootstrap_value`.
       keep_next: whether rows hold `next_observation` as well.
 
     Returns:
@@ -75,7 +75,7 @@ def play_games(
             live=live,
             time=jnp.full_like(rows.time, time),
             score=jnp.where(live, rows.score, running.score),
-            cut_value=None if value is None else jnp.where(live, rows.cut_value, 0.0),
+            bootstrap_value=None if value is None else jnp.where(live, rows.bootstrap_value, 0.0),
             next_observation=_where(live, rows.next_observation, rows.observation) if keep_next else None,
         )
         goes_on = live & ~rows.terminated & ~rows.truncated
@@ -117,7 +117,7 @@ def play_segment(
     Args:
       running: from `staggered_games` or the segment before.
       max_steps: a game that has run so long is truncated.
-      value: V, for `cut_value`; games that still run in the last row are cut there.
+      value: V, for `bootstrap_value`; games that still run in the last row are cut there.
       keep_next: whether rows hold `next_observation` as well.
 
     Returns:
@@ -127,8 +127,10 @@ def play_segment(
     running, rows = jax.lax.scan(step, running, jax.random.split(key, num_steps))
     if value is not None:
         ended = rows.terminated[-1] | rows.truncated[-1]
-        last = jnp.where(ended, rows.cut_value[-1], value(running.observation))
-        rows = rows._replace(cut_value=rows.cut_value.at[-1].set(last.astype(rows.cut_value.dtype)))
+        last = jnp.where(ended, rows.bootstrap_value[-1], value(running.observation))
+        rows = rows._replace(
+            bootstrap_value=rows.bootstrap_value.at[-1].set(last.astype(rows.bootstrap_value.dtype))
+        )
     return running, rows
 
 

@@ -33,7 +33,7 @@ class Rows(NamedTuple):
     time: jax.Array  # [T, N] int32, steps since the game's start
     score: jax.Array  # [T, N] undiscounted return of the episode up to this row, its reward included
     value: Any = None  # [T, N] V of the observation, where `act` gives it
-    cut_value: Any = None  # [T, N] V of the true next observation where the episode is cut, 0 elsewhere
+    bootstrap_value: Any = None  # [T, N] V of the true next observation where the episode is cut, 0 elsewhere
     # [T, N, *shape] the true next observation, before any reset; where it is asked for
     next_observation: Any = None
 

@@ -36,6 +36,7 @@ from purepg.training import Method, TrainState, init
 if TYPE_CHECKING:
     import xarray
 
+
 def check_writable(directory: str | os.PathLike) -> pathlib.Path:
     """The folder's path, once it is clear that a new folder can be made there; its parents are made.
 

@@ -29,6 +29,7 @@ from purepg.machines.seeds import Place
 from purepg.task import on
 from purepg.training import Method, TrainState, init, train
 
+
 @memory.explained()
 def run(
     method: Method,
@@ -242,7 +243,9 @@ class _Run:
 
     def _evaluate(self) -> np.ndarray:
         """Mean greedy return of each seed, [R]."""
-        play = programs.evaluation(self.method, self.plan.evaluation_games, True, programs.EVALUATION_STREAM, 0)
+        play = programs.evaluation(
+            self.method, self.plan.evaluation_games, True, programs.EVALUATION_STREAM, 0
+        )
         state = self._reached.state
         played = self._compile(play, state)(self.hyper, state)
         return np.asarray(self.place.unpad(played.returns)).mean(axis=1)

@@ -111,7 +111,7 @@ def every_game(steps=STEPS):
 def with_values(rows, after, value):
     """The rows as a rollout with this V [S] gives them."""
     cut = np.where(rows.truncated, value[after], 0.0)
-    return rows._replace(value=np.float32(value[rows.observation]), cut_value=np.float32(cut))
+    return rows._replace(value=np.float32(value[rows.observation]), bootstrap_value=np.float32(cut))
 
 
 @functools.cache
@@ -349,7 +349,7 @@ def test_rows_are_weighted_by_the_games_own_time():
     """γ^t with t since the game's start, not since the segment's."""
     rows = segment_rows()
     following = np.where(
-        rows.truncated, rows.cut_value, np.concatenate([rows.value[1:], rows.cut_value[-1:]])
+        rows.truncated, rows.bootstrap_value, np.concatenate([rows.value[1:], rows.bootstrap_value[-1:]])
     )
     advantage = rows.reward + GAMMA * np.where(rows.terminated, 0.0, following) - rows.value
     actual = segment_estimate(SHARED["td"], rows)[0]["table"][:, :2]
@@ -394,7 +394,7 @@ def with_garbage(rows, garbage):
     unread = ~rows.truncated
     return rows._replace(
         value=np.where(rows.live, rows.value, np.float32(garbage)),
-        cut_value=np.where(unread, np.float32(garbage), rows.cut_value),
+        bootstrap_value=np.where(unread, np.float32(garbage), rows.bootstrap_value),
     )
 
 
@@ -442,11 +442,11 @@ def test_values_that_mean_nothing_are_not_read(estimator, garbage):
 
 
 def test_next_values_after_a_termination_inside_a_segment_are_not_read():
-    """There the next row's value is that of a fresh game; `cut_value` is read at cuts and in the last row alone."""
+    """There the next row's value is that of a fresh game; `bootstrap_value` is read at cuts and in the last row alone."""
     rows = segment_rows()
     last = np.arange(SEGMENT_STEPS)[:, None] == SEGMENT_STEPS - 1
     read = (rows.truncated | last) & ~rows.terminated
-    odd = rows._replace(cut_value=np.where(read, rows.cut_value, np.float32(np.nan)))
+    odd = rows._replace(bootstrap_value=np.where(read, rows.bootstrap_value, np.float32(np.nan)))
     for estimator in SHARED.values():
         actual, expected = (segment_estimate(estimator, r) for r in (odd, rows))
         jax.tree.map(np.testing.assert_array_equal, actual, expected)

@@ -154,7 +154,7 @@ def some_rows(seed=0):
         time=time,
         score=np.cumsum(reward, axis=0),
         value=generator.normal(size=shape),
-        cut_value=np.where(last & ~terminated, generator.normal(size=shape), 0.0),
+        bootstrap_value=np.where(last & ~terminated, generator.normal(size=shape), 0.0),
     )
     return jax.tree.map(lambda x: jnp.asarray(x, {"f": np.float32, "i": np.int32}.get(x.dtype.kind)), rows)
 
@@ -181,7 +181,7 @@ def targets(rows):
     for t, n in np.ndindex(STEPS, GAMES):
         if rows.live[t, n]:
             ends = rows.terminated[t, n], rows.truncated[t, n]
-            following = 0.0 if ends[0] else rows.cut_value[t, n] if ends[1] else rows.value[t + 1, n]
+            following = 0.0 if ends[0] else rows.bootstrap_value[t, n] if ends[1] else rows.value[t + 1, n]
             y[t, n] = rows.reward[t, n] + GAMMA * following
     return y
 

@@ -29,7 +29,7 @@ quick_jit = functools.partial(
 )
 
 
-# What every row holds; `value` and `cut_value` are None here, where nothing gives them.
+# What every row holds; `value` and `bootstrap_value` are None here, where nothing gives them.
 FIELDS = Rows._fields[:8]
 
 
@@ -207,7 +207,7 @@ def test_cut_value_is_that_of_the_true_next_observation_where_a_game_is_truncate
     )(KEY)
     np.testing.assert_array_equal(rows.value[rows.live], rows.time[rows.live])
     time = np.broadcast_to(np.arange(20)[:, None], (20, PROBES))
-    np.testing.assert_array_equal(rows.cut_value, np.where(time == cut - 1, cut, 0.0))
+    np.testing.assert_array_equal(rows.bootstrap_value, np.where(time == cut - 1, cut, 0.0))
 
 
 # Environments written to catch what could go wrong

@@ -121,11 +121,11 @@ def continuing_games(start, rows):
             terminated = after >= LENGTH and mark < SHARE
             truncated = after >= LIMIT and not terminated
             running_on = t % STEPS == STEPS - 1 and not terminated
-            cut_value = 100 + 10 * mark + after if truncated or running_on else 0.0
+            bootstrap_value = 100 + 10 * mark + after if truncated or running_on else 0.0
             score = score + reward
             observation = np.array([mark, time])
             fields = (rows.action[t, n], reward, terminated, truncated, True, time, score)
-            fields = (observation, *fields, 100 + 10 * mark + time, cut_value, np.array([mark, after]))
+            fields = (observation, *fields, 100 + 10 * mark + time, bootstrap_value, np.array([mark, after]))
             for column, x in zip(expected, fields, strict=True):
                 column[t, n] = x
             time = after
@@ -155,8 +155,8 @@ def test_cut_values_are_not_those_of_the_fresh_game(two_segments):
     following = np.concatenate([rows.observation[1:], end.observation[None]])
     cut = rows.truncated
     assert cut[STEPS - 1].any() | cut[-1].any()
-    assert (np.abs(rows.cut_value[cut] - (100 + following[cut] @ [10, 1])) > 0.01).all()
-    assert not rows.cut_value[rows.terminated].any()
+    assert (np.abs(rows.bootstrap_value[cut] - (100 + following[cut] @ [10, 1])) > 0.01).all()
+    assert not rows.bootstrap_value[rows.terminated].any()
 
 
 def test_every_row_of_a_segment_counts(two_segments):
@@ -184,7 +184,7 @@ def test_a_learner_plays_the_segment_and_sees_what_comes_next(two_segments):
     np.testing.assert_array_equal(counted, np.arange(STEPS))
     jax.tree.map(np.testing.assert_array_equal, after, middle)
     first = jax.tree.map(lambda x: x[:STEPS], rows)
-    jax.tree.map(np.testing.assert_array_equal, row, first._replace(cut_value=None))
+    jax.tree.map(np.testing.assert_array_equal, row, first._replace(bootstrap_value=None))
     np.testing.assert_array_equal(following, rows.observation[1 : STEPS + 1])
 
 
@@ -226,7 +226,7 @@ def test_cut_values_of_whole_games(limit):
     assert 0 < rows.truncated.sum() < NUM_GAMES
     last = min(limit, 12)
     expected = np.where(rows.truncated, 100 + 10 * rows.observation[..., 0] + last, 0.0)
-    np.testing.assert_allclose(rows.cut_value, expected, rtol=1e-5)
+    np.testing.assert_allclose(rows.bootstrap_value, expected, rtol=1e-5)
 
 
 # Staggered starts
