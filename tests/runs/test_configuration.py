@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 
 import purepg
-from purepg.runs import configuration
 from purepg import estimators, names, presets
 from purepg.errors import InvalidInput
+from purepg.runs import configuration
 
 
 def through_json(value):
