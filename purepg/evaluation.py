@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from purepg.hyperparams import Hyperparams
 from purepg.rollout import collection
-from purepg.rollout.trajectory import Choice, Rows
+from purepg.rollout.trajectory import ActionOutput, Rows
 from purepg.task import Games
 from purepg.training import Method, fitted
 
@@ -41,7 +41,7 @@ def play(
     task = dataclasses.replace(method.task, collect=Games(num_games, method.task.max_steps))
     choose = method.act(params, deterministic=deterministic, env_params=hyper.env)
 
-    def act(key: jax.Array, observation: jax.Array) -> Choice:
+    def act(key: jax.Array, observation: jax.Array) -> ActionOutput:
         choice = choose(key, observation)
         return choice._replace(action=choice.played)
 

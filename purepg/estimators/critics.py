@@ -27,7 +27,7 @@ from purepg.hyperparams import Hyperparams
 from purepg.names import lookup
 from purepg.policies import BoundPolicy, Outputs, networks
 from purepg.policies.networks import MLP, Network, Params, outputs_of
-from purepg.rollout.trajectory import Act, Choice, Rows
+from purepg.rollout.trajectory import Act, ActionOutput, Rows
 from purepg.task import Task
 
 
@@ -181,10 +181,10 @@ def acting(critic: Critic, task: Task, params: Params, state: Any, env_params: A
     """Sampled play by the policy, V beside each action where there is a critic; `env_params` as for `play`."""
     play = critic.bind(task).play
 
-    def act(key: jax.Array, observation: jax.Array) -> Choice:
+    def act(key: jax.Array, observation: jax.Array) -> ActionOutput:
         outputs = critic.outputs(task, params, state, observation)
         action = outputs.distribution.sample(key)
-        return Choice(action, play(action, env_params), outputs.value)
+        return ActionOutput(action, play(action, env_params), outputs.value)
 
     return act
 

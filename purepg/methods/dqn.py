@@ -35,7 +35,7 @@ from purepg.methods.optimizer import Optimizer
 from purepg.policies.networks import Params
 from purepg.rollout import collection, metrics
 from purepg.rollout.metrics import Metrics
-from purepg.rollout.trajectory import Act, Choice, Rows, Running
+from purepg.rollout.trajectory import Act, ActionOutput, ActiveGames, Rows
 from purepg.task import Task
 from purepg.training import Method
 
@@ -75,7 +75,7 @@ class DQNState(NamedTuple):
     optimizer: Any  # optax state
     replay: Any  # flashbax state
     updates: jax.Array  # [] int32
-    running: Running  # the games, [N, ...]
+    running: ActiveGames  # the games, [N, ...]
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class DQN(Method):
         def choose(key, observation):
             q = self._values(params.network, observation)
             action = greedy(q) if deterministic else epsilon_greedy(key, q, params.epsilon)
-            return Choice(action, action)
+            return ActionOutput(action, action)
 
         return choose
 
@@ -196,8 +196,8 @@ class DQN(Method):
         return in_types_of(learned, state), error.astype(jnp.float32)
 
     def _play(
-        self, hyper: Hyperparams, act: Act, running: Running, key: jax.Array
-    ) -> tuple[Running, tuple[Rows, Transitions]]:
+        self, hyper: Hyperparams, act: Act, running: ActiveGames, key: jax.Array
+    ) -> tuple[ActiveGames, tuple[Rows, Transitions]]:
         """T steps of every game: rows and transitions `[T, N]`."""
         running, rows = collection.collect(self.task, hyper, act, running, key, keep_next=True)
         transitions = Transitions(

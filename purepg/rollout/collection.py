@@ -16,7 +16,7 @@ from purepg.hyperparams import Hyperparams
 from purepg.policies import BoundPolicy, running_moments
 from purepg.policies.networks import Params
 from purepg.rollout import rollout
-from purepg.rollout.trajectory import Act, Choice, Learner, Rows, Running, Value
+from purepg.rollout.trajectory import Act, ActionOutput, ActiveGames, Learner, Rows, Value
 from purepg.task import Games, Segments, Task
 
 
@@ -34,7 +34,7 @@ def by_policy(policy: BoundPolicy, params: Params, *, deterministic: bool, env_p
     def choose(key, observation):
         distribution = policy.distribution(params, observation)
         action = distribution.mode() if deterministic else distribution.sample(key)
-        return Choice(action, policy.play(action, env_params))
+        return ActionOutput(action, policy.play(action, env_params))
 
     return choose
 
@@ -66,8 +66,8 @@ def collect(
 
 
 def collect_and_learn(
-    task: Task, hyper: Hyperparams, learner: Learner, running: Running, key: jax.Array
-) -> tuple[Running, Any, Any]:
+    task: Task, hyper: Hyperparams, learner: Learner, running: ActiveGames, key: jax.Array
+) -> tuple[ActiveGames, Any, Any]:
     """Plays one segment by a learner: the games that go on, its state then, what it keeps of the rows `[T, ...]`."""
     # Whoever learns from each step refuses whole games in words of its own.
     assert isinstance(task.collect, Segments)

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from purepg import environments
 from purepg.environments import Environment
 from purepg.errors.dtypes import in_types_of
-from purepg.rollout.trajectory import Act, Learner, Rows, Running, Value
+from purepg.rollout.trajectory import Act, ActiveGames, Learner, Rows, Value
 
 # Steps between two looks at whether any game still runs: each look costs about as much as a small step.
 _BLOCK = 8
@@ -64,8 +64,8 @@ def play_games(
     start = _ready(step, fresh_games(env, params, start_key, num_games))
 
     def live_step(
-        games: tuple[Running, jax.Array], time: jax.Array
-    ) -> tuple[tuple[Running, jax.Array], Rows]:
+        games: tuple[ActiveGames, jax.Array], time: jax.Array
+    ) -> tuple[tuple[ActiveGames, jax.Array], Rows]:
         running, live = games
         after, rows = step(running, jax.random.fold_in(play_key, time))
         rows = rows._replace(
@@ -86,12 +86,16 @@ def play_games(
     rows_like = jax.eval_shape(live_step, start, jnp.int32(0))[1]
     blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), rows_like)
 
-    def skip(games: tuple[Running, jax.Array], times: jax.Array) -> tuple[tuple[Running, jax.Array], Rows]:
+    def skip(
+        games: tuple[ActiveGames, jax.Array], times: jax.Array
+    ) -> tuple[tuple[ActiveGames, jax.Array], Rows]:
         rows = blank._replace(observation=games[0].observation, score=games[0].score)
         rows = jax.tree.map(lambda x: jnp.broadcast_to(x[None], (_BLOCK, *x.shape)), rows)
         return games, rows._replace(time=jnp.broadcast_to(times[:, None], rows.time.shape))
 
-    def block(games: tuple[Running, jax.Array], times: jax.Array) -> tuple[tuple[Running, jax.Array], Rows]:
+    def block(
+        games: tuple[ActiveGames, jax.Array], times: jax.Array
+    ) -> tuple[tuple[ActiveGames, jax.Array], Rows]:
         return jax.lax.cond(games[1].any(), lambda g, t: jax.lax.scan(live_step, g, t), skip, games, times)
 
     num_blocks = -(-max_steps // _BLOCK)
@@ -105,13 +109,13 @@ def play_segment(
     params: Any,
     act: Act,
     key: jax.Array,
-    running: Running,
+    running: ActiveGames,
     *,
     num_steps: int,
     max_steps: int,
     value: Value | None = None,
     keep_next: bool = False,
-) -> tuple[Running, Rows]:
+) -> tuple[ActiveGames, Rows]:
     """Plays `num_steps` steps of running games, each followed by a fresh one when it ends.
 
     Args:
@@ -139,11 +143,11 @@ def play_and_learn(
     params: Any,
     learner: Learner,
     key: jax.Array,
-    running: Running,
+    running: ActiveGames,
     *,
     num_steps: int,
     max_steps: int,
-) -> tuple[Running, Any, Any]:
+) -> tuple[ActiveGames, Any, Any]:
     """Plays `num_steps` steps of running games as `play_segment` does; the learner learns from each before the next.
 
     Args:
@@ -155,7 +159,7 @@ def play_and_learn(
       The games after the segment, the learner's state then, and what it keeps of the rows, `[num_steps, ...]`.
     """
 
-    def one_step(carried: tuple[Running, Any], keys: tuple[jax.Array, jax.Array]):
+    def one_step(carried: tuple[ActiveGames, Any], keys: tuple[jax.Array, jax.Array]):
         (running, state), (play_key, learn_key) = carried, keys
         act = functools.partial(learner.act, state)
         step = _with_resets(_stepper(env, params, act, max_steps, None, keep_next=True), env, params)
@@ -170,7 +174,7 @@ def play_and_learn(
 
 def staggered_games(
     env: Environment, params: Any, act: Act, key: jax.Array, *, num_games: int, max_steps: int
-) -> Running:
+) -> ActiveGames:
     """Games at ages spread evenly from 0 to `max_steps`, each played to its age by `act`.
 
     Games started together would stay in phase where nothing but the limit ends them: every segment would see one phase
@@ -183,23 +187,23 @@ def staggered_games(
     num_steps = min(max_steps, _LONGEST_STAGGER)
     waits = num_steps - (jnp.arange(num_games) * num_steps) // num_games
 
-    def one_step(running: Running, time: jax.Array) -> tuple[Running, None]:
+    def one_step(running: ActiveGames, time: jax.Array) -> tuple[ActiveGames, None]:
         after, _ = step(running, jax.random.fold_in(play_key, time))
         return _where(time >= waits, after, running), None
 
     return jax.lax.scan(one_step, start, jnp.arange(num_steps))[0]
 
 
-def fresh_games(env: Environment, params: Any, key: jax.Array, num_games: int) -> Running:
+def fresh_games(env: Environment, params: Any, key: jax.Array, num_games: int) -> ActiveGames:
     """Games before their first step, each reset with a key of its own."""
     fresh = functools.partial(environments.reset, env)
     observation, state = jax.vmap(fresh, (0, None))(jax.random.split(key, num_games), params)
     # Python numbers in a fresh state become arrays here; they get the type that a step returns where they are used.
     state = jax.tree.map(jnp.asarray, state)
-    return Running(observation, state, jnp.zeros(num_games, jnp.int32), jnp.zeros(num_games, jnp.float32))
+    return ActiveGames(observation, state, jnp.zeros(num_games, jnp.int32), jnp.zeros(num_games, jnp.float32))
 
 
-Step = Callable[[Running, jax.Array], tuple[Running, Rows]]
+Step = Callable[[ActiveGames, jax.Array], tuple[ActiveGames, Rows]]
 
 
 def _stepper(
@@ -210,7 +214,7 @@ def _stepper(
     def one_game(key, state, action):
         return environments.step(env, key, state, action, params)
 
-    def step(running: Running, key: jax.Array) -> tuple[Running, Rows]:
+    def step(running: ActiveGames, key: jax.Array) -> tuple[ActiveGames, Rows]:
         act_key, step_key = jax.random.split(key)
         choice = act(act_key, running.observation)
         keys = jax.random.split(step_key, running.time.shape[0])
@@ -219,7 +223,7 @@ def _stepper(
         )
         truncated = (truncated | (running.time + 1 >= max_steps)) & ~terminated
         score = running.score + reward
-        after = Running(observation, state, running.time + 1, score, running.carry)
+        after = ActiveGames(observation, state, running.time + 1, score, running.carry)
         rows = Rows(
             running.observation,
             choice.action,
@@ -241,12 +245,12 @@ def _stepper(
 def _with_resets(step: Step, env: Environment, params: Any) -> Step:
     """The step, and fresh games in place of those that ended in it; in steps without an end no reset is computed."""
 
-    def step_and_reset(running: Running, key: jax.Array) -> tuple[Running, Rows]:
+    def step_and_reset(running: ActiveGames, key: jax.Array) -> tuple[ActiveGames, Rows]:
         step_key, reset_key = jax.random.split(key)
         after, rows = step(running, step_key)
         ended = rows.terminated | rows.truncated
 
-        def reset(after: Running) -> Running:
+        def reset(after: ActiveGames) -> ActiveGames:
             return _where(ended, fresh_games(env, params, reset_key, ended.shape[0]), after)
 
         return jax.lax.cond(ended.any(), reset, lambda after: after, after), rows
@@ -254,7 +258,7 @@ def _with_resets(step: Step, env: Environment, params: Any) -> Step:
     return step_and_reset
 
 
-def _ready(step: Step, fresh: Running) -> Running:
+def _ready(step: Step, fresh: ActiveGames) -> ActiveGames:
     """Fresh games in the types that a step returns."""
     like = jax.eval_shape(step, fresh, jax.random.key(0))[0]
     return in_types_of(fresh, like)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 
 
-class Choice(NamedTuple):
+class ActionOutput(NamedTuple):
     """What `act` chooses for each game."""
 
     action: jax.Array  # [N, *action] as remembered: log-probabilities are of it
@@ -17,7 +17,7 @@ class Choice(NamedTuple):
     value: Any = None  # [N] V of the observation, or None
 
 
-Act = Callable[[jax.Array, jax.Array], Choice]  # key, observations [N, *shape] → Choice
+Act = Callable[[jax.Array, jax.Array], ActionOutput]  # key, observations [N, *shape] → ActionOutput
 Value = Callable[[jax.Array], jax.Array]  # observations [N, *shape] → [N]
 
 
@@ -38,7 +38,7 @@ class Rows(NamedTuple):
     next_observation: Any = None
 
 
-class Running(NamedTuple):
+class ActiveGames(NamedTuple):
     """Games between two steps."""
 
     observation: jax.Array  # [N, *shape]
@@ -56,5 +56,7 @@ class Learner(NamedTuple):
     """
 
     state: Any  # what it has learned before the first step
-    act: Callable[[Any, jax.Array, jax.Array], Choice]  # state, key, observations [N, *shape] → Choice
+    act: Callable[
+        [Any, jax.Array, jax.Array], ActionOutput
+    ]  # state, key, observations [N, *shape] → ActionOutput
     learn: Callable[[Any, jax.Array, Rows, jax.Array], tuple[Any, Any]]

@@ -27,7 +27,6 @@ from purepg.task import on
 from purepg.training import Method, init
 
 
-
 @memory.explained()
 def run(
     method: Method,

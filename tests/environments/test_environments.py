@@ -18,7 +18,7 @@ import purepg
 from purepg import environments, rollout
 from purepg.environments import Inputs
 from purepg.errors import InvalidInput
-from purepg.rollout.trajectory import Choice
+from purepg.rollout.trajectory import ActionOutput
 
 OURS = ("Bandit", "Chain", "ShortCorridor", "GridWorld")
 
@@ -303,7 +303,7 @@ def game(name):
     def play(key, params):
         def act(key, observation):
             action = policy.distribution(params, observation).sample(key)
-            return Choice(action, policy.play(action))
+            return ActionOutput(action, policy.play(action))
 
         return rollout.play_games(env, env.default_params, act, key, num_games=2, max_steps=3)
 

@@ -11,7 +11,7 @@ import purepg
 from purepg import environments, exact, rollout
 from purepg.methods.action_values import ActionValues, Exploration, epsilon_greedy, next_value
 from purepg.methods.q_learning import QLearning, move
-from purepg.rollout.trajectory import Choice
+from purepg.rollout.trajectory import ActionOutput
 
 # These programs are small and each is new: what takes time is compiling them.
 quick_jit = functools.partial(
@@ -103,7 +103,7 @@ def player(method, hyper):
         stepper = rollout._stepper(
             env,
             params,
-            (lambda key, seen: Choice(following, following)) if sarsa else act,
+            (lambda key, seen: ActionOutput(following, following)) if sarsa else act,
             task.max_steps,
             None,
         )

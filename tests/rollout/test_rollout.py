@@ -13,7 +13,7 @@ from gymnax.environments.misc import bernoulli_bandit
 
 from purepg.rollout.collection import episode_returns
 from purepg.rollout.rollout import play_games
-from purepg.rollout.trajectory import Choice, Rows
+from purepg.rollout.trajectory import ActionOutput, Rows
 
 CARTPOLE = cartpole.CartPole()
 FOREVER = CARTPOLE.default_params.replace(
@@ -35,7 +35,7 @@ FIELDS = Rows._fields[:8]
 
 def chosen(action):
     """An action that is played as it is remembered."""
-    return Choice(action, action)
+    return ActionOutput(action, action)
 
 
 def either(key, observation):

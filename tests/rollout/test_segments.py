@@ -13,7 +13,7 @@ from gymnax.environments import environment, spaces
 import purepg
 from purepg import estimators
 from purepg.rollout.rollout import fresh_games, play_and_learn, play_games, play_segment, staggered_games
-from purepg.rollout.trajectory import Choice, Learner, Rows
+from purepg.rollout.trajectory import ActionOutput, Learner, Rows
 
 KEY = jax.random.key(0)
 
@@ -73,7 +73,7 @@ LENGTH, LIMIT, SHARE = 3, 4, 0.5
 
 def act(key, observation):
     action = jax.random.bernoulli(key, shape=observation.shape[:1]).astype(jnp.int32)
-    return Choice(action, action, value(observation))
+    return ActionOutput(action, action, value(observation))
 
 
 def value(observation):
