@@ -43,6 +43,6 @@ def play(
 
     def act(key: jax.Array, observation: jax.Array) -> ActionOutput:
         choice = choose(key, observation)
-        return choice._replace(action=choice.played)
+        return choice._replace(action=choice.env_action)
 
     return collection.collect(task, hyper, act, (), key)[1]

@@ -126,7 +126,7 @@ def test_a_method_plays_with_what_it_gives_as_its_parameters(name):
             return method.act(params, deterministic=deterministic)(key, seen)
 
         chosen = jax.eval_shape(act, params, jax.random.key(0))
-        assert chosen.action.shape[0] == chosen.played.shape[0] == 5
+        assert chosen.action.shape[0] == chosen.env_action.shape[0] == 5
 
 
 @pytest.mark.parametrize("name", NAMES)

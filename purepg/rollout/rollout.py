@@ -219,7 +219,7 @@ def _stepper(
         choice = act(act_key, running.observation)
         keys = jax.random.split(step_key, running.time.shape[0])
         observation, state, reward, terminated, truncated = jax.vmap(one_game)(
-            keys, running.state, choice.played
+            keys, running.state, choice.env_action
         )
         truncated = (truncated | (running.time + 1 >= max_steps)) & ~terminated
         score = running.score + reward

@@ -13,7 +13,7 @@ class ActionOutput(NamedTuple):
     """What `act` chooses for each game."""
 
     action: jax.Array  # [N, *action] as remembered: log-probabilities are of it
-    played: jax.Array  # [N, *action] as the environment takes it
+    env_action: jax.Array  # [N, *action] as the environment takes it
     value: Any = None  # [N] V of the observation, or None
 
 

@@ -442,7 +442,7 @@ def test_values_that_mean_nothing_are_not_read(estimator, garbage):
 
 
 def test_next_values_after_a_termination_inside_a_segment_are_not_read():
-    """There the next row's value is that of a fresh game; `bootstrap_value` is read at cuts and in the last row alone."""
+    """The next row's value there is a fresh game's; `bootstrap_value` is read at cuts and in the last row only."""
     rows = segment_rows()
     last = np.arange(SEGMENT_STEPS)[:, None] == SEGMENT_STEPS - 1
     read = (rows.truncated | last) & ~rows.terminated

@@ -187,7 +187,7 @@ def test_the_last_row_truncates_within_a_block_and_at_its_end(max_steps):
 
 
 @pytest.mark.parametrize(("length", "limit", "cut"), [(100, 5, 5), (100, 100, 20), (5, 5, 0), (3, 100, 0)])
-def test_cut_value_is_that_of_the_true_next_observation_where_a_game_is_truncated(length, limit, cut):
+def test_bootstrap_value_is_that_of_the_true_next_observation_where_a_game_is_truncated(length, limit, cut):
     """Of the observation before any reset, 0 in all other rows; the clock shows its time."""
 
     def act(key, observation):

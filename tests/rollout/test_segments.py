@@ -149,7 +149,7 @@ def test_the_next_segment_starts_with_the_games_as_they_were_left(two_segments):
     np.testing.assert_array_equal(middle.state.time, middle.time)
 
 
-def test_cut_values_are_not_those_of_the_fresh_game(two_segments):
+def test_bootstrap_values_are_not_those_of_the_fresh_game(two_segments):
     """The wrong one: V of what stands in the next row, after the reset."""
     _, _, end, rows = two_segments
     following = np.concatenate([rows.observation[1:], end.observation[None]])
@@ -214,7 +214,7 @@ def test_fresh_states_of_staggered_games_are_apart(two_segments):
 
 
 @pytest.mark.parametrize("limit", [4, 50], ids=["the environment's limit", "the task's limit"])
-def test_cut_values_of_whole_games(limit):
+def test_bootstrap_values_of_whole_games(limit):
     """V of the true next observation where the limit cuts a game, 0 in every other row, dead ones included."""
     params = replace(ENV.default_params, max_steps_in_episode=limit)
 
