@@ -49,8 +49,8 @@ def record(result: Result, seed: int, *, deterministic: bool = True, stream: int
     )
     key = jax.random.fold_in(jax.random.key(seed), stream)
     rows = jax.device_get(play(result.hyper_of(seed), result.params(seed), key))
-    live = rows.live[:, 0]
-    shown = (x[live, 0] for x in (rows.observation, rows.action, rows.reward))
+    mask = rows.mask[:, 0]
+    shown = (x[mask, 0] for x in (rows.observation, rows.action, rows.reward))
     return Game(f"{result.method.task.env.name}, seed {seed}", *shown)
 
 

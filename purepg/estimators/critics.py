@@ -160,7 +160,7 @@ class OwnCritic:
 
         def step(state: _OwnState, _):
             gradient, _ = chunked_gradient.gradient(
-                loss, state.params, rows.live, (seen, target, scale), task.backend
+                loss, state.params, rows.mask, (seen, target, scale), task.backend
             )
             change, optimizer = _adam(hyper).update(gradient, state.optimizer)
             params = optax.apply_updates(state.params, change)

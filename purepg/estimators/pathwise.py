@@ -117,7 +117,7 @@ class Pathwise(WithCritic):
         scale = collection.row_scale(task, rows)
         critic = state.learned
         if self.critic.has_value:
-            target = jnp.where(rows.live, self._target(hyper, rows), 0.0)
+            target = jnp.where(rows.mask, self._target(hyper, rows), 0.0)
             critic = self.critic.update(task, hyper, params, critic, rows, target, scale)
         bonus = _entropy_gradient(task, self.bind(task), hyper, params, rows, scale)
         return Estimate(
@@ -134,7 +134,7 @@ class Pathwise(WithCritic):
         following = rows.bootstrap_value if self.critic.has_value else None
         to_go = returns.reward_to_go(reward, terminated, truncated, following, discount=hyper.discount)
         ended = rows.terminated | rows.truncated
-        first = jnp.concatenate([jnp.ones_like(ended[:1]), ended[:-1]]) & rows.live
+        first = jnp.concatenate([jnp.ones_like(ended[:1]), ended[:-1]]) & rows.mask
         return jnp.sum(jnp.where(first, to_go, 0.0)) * collection.row_scale(task, rows)[0, 0]
 
     def _target(self, hyper: Hyperparams, rows: Rows) -> jax.Array:
@@ -162,7 +162,7 @@ def _entropy_gradient(
 
     def gradient(params):
         data = rows.observation, hyper.entropy_coefficient * scale
-        return chunked_gradient.gradient(bonus, params, rows.live, data, task.backend)[0]
+        return chunked_gradient.gradient(bonus, params, rows.mask, data, task.backend)[0]
 
     nothing = functools.partial(jax.tree.map, jnp.zeros_like)
     return jax.lax.cond(jnp.asarray(hyper.entropy_coefficient) > 0, gradient, nothing, params)

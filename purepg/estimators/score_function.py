@@ -133,8 +133,8 @@ class ScoreFunction(WithCritic):
     ) -> Estimate:
         """The estimate from rows `[T, N]` that the policy of `params` has collected."""
         collection.check_rows(rows)
-        target = jnp.where(rows.live, self._target(hyper, rows), 0.0)
-        step_weight = rows.live.astype(jnp.float32)
+        target = jnp.where(rows.mask, self._target(hyper, rows), 0.0)
+        step_weight = rows.mask.astype(jnp.float32)
         if self.discount_weighting:
             step_weight = step_weight * jnp.power(jnp.float32(hyper.discount), rows.time.astype(jnp.float32))
 
@@ -143,9 +143,9 @@ class ScoreFunction(WithCritic):
 
         baseline = self.baseline.values(state.learned.baseline, target, rows, scores)
         check_shapes("the target", target.shape, baseline=baseline)
-        advantage = jnp.where(rows.live, target - baseline, 0.0)
+        advantage = jnp.where(rows.mask, target - baseline, 0.0)
         if self.normalize_advantages:
-            advantage = _standardize(advantage, rows.live, target)
+            advantage = _standardize(advantage, rows.mask, target)
         scale = collection.row_scale(task, rows)
         weight = scale * step_weight * advantage
 
@@ -155,13 +155,13 @@ class ScoreFunction(WithCritic):
         def gradient(entropy_weight, value_weight):
             data = rows.observation, rows.action, weight, entropy_weight * scale, value_weight * scale, target
             surrogate = _surrogate(self.bind(task))
-            return chunked_gradient.gradient(surrogate, params, rows.live, data, backend)
+            return chunked_gradient.gradient(surrogate, params, rows.mask, data, backend)
 
         alone, _ = gradient(0.0, 0.0)
         full, entropy = gradient(hyper.entropy_coefficient, hyper.value_coefficient)
-        numbers = metrics.of_games(rows) | {"entropy": metrics.over(entropy, rows.live)}
+        numbers = metrics.of_games(rows) | {"entropy": metrics.over(entropy, rows.mask)}
         if self.critic.has_value:
-            numbers["value_error"] = metrics.over((target - rows.value) ** 2, rows.live)
+            numbers["value_error"] = metrics.over((target - rows.value) ** 2, rows.mask)
         critic = self.critic.update(task, hyper, params, state.learned.critic, rows, target, scale)
         baseline = self.baseline.update(state.learned.baseline, target, rows)
         state = EstimatorState(state.games, Learned(baseline, critic))

@@ -171,7 +171,7 @@ class CrossEntropy(Method):
         numbers = metrics.of_games(rows) | {"elite_threshold": metrics.once(threshold)}
         if self._has_closed_form:
             options = {"smoothing": self.smoothing, "noise_floor": self.noise_floor}
-            weight = jnp.where(rows.live, weight[None, :], 0.0)
+            weight = jnp.where(rows.mask, weight[None, :], 0.0)
             table = fit_table(state.params["table"], rows.observation, rows.action, weight, **options)
             fitted = CrossEntropyState({"table": table}, ())
         else:
@@ -189,7 +189,7 @@ class CrossEntropy(Method):
     ) -> CrossEntropyState:
         """A few optimiser steps up the elites' log-likelihood, on rows drawn from theirs."""
         policy, transformation = self.task.bind_policy(), _transformation(over, hyper)
-        length = rows.live.sum(axis=0)  # [N]; live rows come first
+        length = rows.mask.sum(axis=0)  # [N]; live rows come first
         share = weight * length.astype(jnp.float32)
         odds = share / share.sum()  # [N]
 

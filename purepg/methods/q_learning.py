@@ -107,7 +107,7 @@ class QLearning(Method):
             self.task, hyper, learner, state.running, key
         )
         numbers = metrics.of_games(rows) | {
-            "td_error": metrics.over(jnp.abs(error), rows.live),
+            "td_error": metrics.over(jnp.abs(error), rows.mask),
             "epsilon": metrics.once(epsilon),
         }
         return QLearningState(table, state.updates + 1, running, following), numbers

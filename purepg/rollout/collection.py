@@ -77,21 +77,21 @@ def collect_and_learn(
 
 def check_rows(rows: Rows) -> None:
     """Refuses rows `[T, N, ...]` whose fields are not of one length and as many games."""
-    of_games, values = rows.live.shape, {"value": rows.value, "bootstrap_value": rows.bootstrap_value}
+    of_games, values = rows.mask.shape, {"value": rows.value, "bootstrap_value": rows.bootstrap_value}
     fields = {name: getattr(rows, name) for name in ("reward", "terminated", "truncated", "time", "score")}
-    check_shapes("live", of_games, **fields, **{name: x for name, x in values.items() if x is not None})
-    check_shapes("live", (*of_games, ...), observation=rows.observation, action=rows.action)
+    check_shapes("mask", of_games, **fields, **{name: x for name, x in values.items() if x is not None})
+    check_shapes("mask", (*of_games, ...), observation=rows.observation, action=rows.action)
 
 
 def row_scale(task: Task, rows: Rows) -> jax.Array:
     """What every sum over rows is scaled by, `[T, N]`: 1/N for games, 1/(N·T) for segments, 0 in dead rows."""
-    num_steps, num_games = rows.live.shape
-    return rows.live.astype(jnp.float32) / (num_games * (1 if isinstance(task.collect, Games) else num_steps))
+    num_steps, num_games = rows.mask.shape
+    return rows.mask.astype(jnp.float32) / (num_games * (1 if isinstance(task.collect, Games) else num_steps))
 
 
 def observed(task: Task, rows: Rows) -> Any:
     """The moments of the observations, where the task normalises by them."""
-    return running_moments.of(rows.observation, rows.live) if task.normalize_observations else ()
+    return running_moments.of(rows.observation, rows.mask) if task.normalize_observations else ()
 
 
 def ends(rows: Rows, time_limit: str) -> tuple[jax.Array, jax.Array]:
@@ -110,7 +110,7 @@ def next_values(rows: Rows) -> jax.Array:
     """V of the true next observation, `[T, N]`, of rows that carry values; not to be read where terminated."""
     later = jnp.concatenate([rows.value[1:], rows.bootstrap_value[-1:]])
     # A dead row's value may be anything, and a recursion would meet it as 0 · NaN.
-    return jnp.where(rows.live, jnp.where(rows.truncated, rows.bootstrap_value, later), 0.0)
+    return jnp.where(rows.mask, jnp.where(rows.truncated, rows.bootstrap_value, later), 0.0)
 
 
 def _environment(task: Task, hyper: Hyperparams, *, differentiable: bool = False) -> tuple[Environment, Any]:

@@ -34,5 +34,5 @@ def of_games(rows: Rows) -> Metrics:
     return {
         "return": over(rows.score, ended),
         "length": over((rows.time + 1).astype(jnp.float32), ended),
-        "steps": once(jnp.sum(rows.live)),
+        "steps": once(jnp.sum(rows.mask)),
     }

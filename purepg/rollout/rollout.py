@@ -2,11 +2,11 @@
 
 Row t of game n holds the observation, the action taken on it, and what came of it. There are three ways to play:
 
-    whole games   `play_games`: fresh games, each to its end or the limit. Rows after a game's end are masked by `live`
+    whole games   `play_games`: fresh games, each to its end or the limit. Rows after a game's end are masked by `mask`
                   and repeat its last observation, so that nothing in them can be NaN. Once all games are over, the
                   remaining rows cost nothing (where the scan is not under `vmap`).
     segments      `play_segment`: T steps of games that go on from segment to segment. A game that ends is followed at
-                  once by a fresh one with a state of its own; every row is live.
+                  once by a fresh one with a state of its own; every row counts.
     learning      `play_and_learn`: a segment by a learner, which changes with every step of all games.
 
 Where an episode is cut, by the limit or by the last row of a segment, the value of the true next observation is needed,
@@ -63,27 +63,27 @@ def play_games(
     step = _stepper(env, params, act, max_steps, value, keep_next)
     start = _ready(step, fresh_games(env, params, start_key, num_games))
 
-    def live_step(
+    def masked_step(
         games: tuple[ActiveGames, jax.Array], time: jax.Array
     ) -> tuple[tuple[ActiveGames, jax.Array], Rows]:
-        running, live = games
+        running, mask = games
         after, rows = step(running, jax.random.fold_in(play_key, time))
         rows = rows._replace(
-            reward=jnp.where(live, rows.reward, 0.0),
-            terminated=rows.terminated & live,
-            truncated=rows.truncated & live,
-            live=live,
+            reward=jnp.where(mask, rows.reward, 0.0),
+            terminated=rows.terminated & mask,
+            truncated=rows.truncated & mask,
+            mask=mask,
             time=jnp.full_like(rows.time, time),
-            score=jnp.where(live, rows.score, running.score),
-            bootstrap_value=None if value is None else jnp.where(live, rows.bootstrap_value, 0.0),
-            next_observation=_where(live, rows.next_observation, rows.observation) if keep_next else None,
+            score=jnp.where(mask, rows.score, running.score),
+            bootstrap_value=None if value is None else jnp.where(mask, rows.bootstrap_value, 0.0),
+            next_observation=_where(mask, rows.next_observation, rows.observation) if keep_next else None,
         )
-        goes_on = live & ~rows.terminated & ~rows.truncated
+        goes_on = mask & ~rows.terminated & ~rows.truncated
         after = _where(goes_on, after, running)._replace(score=rows.score)
         return (after, goes_on), rows
 
     start = start, jnp.ones(num_games, bool)
-    rows_like = jax.eval_shape(live_step, start, jnp.int32(0))[1]
+    rows_like = jax.eval_shape(masked_step, start, jnp.int32(0))[1]
     blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), rows_like)
 
     def skip(
@@ -96,7 +96,7 @@ def play_games(
     def block(
         games: tuple[ActiveGames, jax.Array], times: jax.Array
     ) -> tuple[tuple[ActiveGames, jax.Array], Rows]:
-        return jax.lax.cond(games[1].any(), lambda g, t: jax.lax.scan(live_step, g, t), skip, games, times)
+        return jax.lax.cond(games[1].any(), lambda g, t: jax.lax.scan(masked_step, g, t), skip, games, times)
 
     num_blocks = -(-max_steps // _BLOCK)
     times = jnp.arange(num_blocks * _BLOCK, dtype=jnp.int32).reshape(num_blocks, _BLOCK)

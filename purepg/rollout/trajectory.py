@@ -29,7 +29,7 @@ class Rows(NamedTuple):
     reward: jax.Array  # [T, N], 0 in dead rows
     terminated: jax.Array  # [T, N] bool, nothing follows
     truncated: jax.Array  # [T, N] bool, cut by a limit; never together with terminated
-    live: jax.Array  # [T, N] bool, false after the game's end
+    mask: jax.Array  # [T, N] bool, false after the game's end
     time: jax.Array  # [T, N] int32, steps since the game's start
     score: jax.Array  # [T, N] undiscounted return of the episode up to this row, its reward included
     value: Any = None  # [T, N] V of the observation, where `act` gives it

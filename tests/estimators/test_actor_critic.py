@@ -91,15 +91,15 @@ def every_game(steps=STEPS):
     filled = np.array([path + path[-1:] * (steps - len(path)) for path, _ in games])  # [K, T, 3]
     observation, action, after = np.moveaxis(filled, 2, 0)
     time = np.broadcast_to(np.arange(steps), observation.shape)
-    live, last = time < length[:, None], time == length[:, None] - 1
-    reward = np.where(live, REWARD[observation, action], 0.0)
+    mask, last = time < length[:, None], time == length[:, None] - 1
+    reward = np.where(mask, REWARD[observation, action], 0.0)
     rows = Rows(
         observation.astype(np.int32),
         action.astype(np.int32),
         reward.astype(np.float32),
         last & (after == END),
         last & (after != END),
-        live,
+        mask,
         time.astype(np.int32),
         np.cumsum(reward, axis=1, dtype=np.float32),
     )
@@ -393,7 +393,7 @@ def with_garbage(rows, garbage):
     """Rows of whole games with garbage in every value that means nothing."""
     unread = ~rows.truncated
     return rows._replace(
-        value=np.where(rows.live, rows.value, np.float32(garbage)),
+        value=np.where(rows.mask, rows.value, np.float32(garbage)),
         bootstrap_value=np.where(unread, np.float32(garbage), rows.bootstrap_value),
     )
 
@@ -411,7 +411,7 @@ def batch(steps):
     """Three games of different lengths, terminated and (with 3 steps) cut."""
     rows, _, after = every_game(steps)
     rows = with_values(rows, after, WRONG)
-    length = rows.live.sum(axis=(1, 2))
+    length = rows.mask.sum(axis=(1, 2))
     chosen = [int(np.flatnonzero(length == n)[-1]) for n in (1, 2)] + [
         int(np.argmax(rows.truncated.any((1, 2))))
     ]
@@ -433,7 +433,7 @@ def batch(steps):
 def test_values_that_mean_nothing_are_not_read(estimator, garbage):
     """Values in rows after a game's end, next values elsewhere than at a cut: not in any gradient, not in V's."""
     rows = batch(steps=3)
-    assert not rows.live.all()
+    assert not rows.mask.all()
     assert rows.truncated.any()
     estimate = estimating_batches(estimator)
     plain, odd = (estimate(jax.tree.map(jnp.asarray, r)) for r in (rows, with_garbage(rows, garbage)))

@@ -161,7 +161,7 @@ def test_bootstrap_values_are_not_those_of_the_fresh_game(two_segments):
 
 def test_every_row_of_a_segment_counts(two_segments):
     rows = two_segments[-1]
-    assert rows.live.all()
+    assert rows.mask.all()
     assert not (rows.terminated & rows.truncated).any()
 
 
