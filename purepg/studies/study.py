@@ -34,7 +34,7 @@ from purepg.runs.results import Result
 from purepg.runs.run_options import Progress, RunOptions
 from purepg.statistics import seed_metrics
 from purepg.studies.study_runs import Config as Config
-from purepg.studies.study_runs import StudyRuns, Where
+from purepg.studies.study_runs import ReplicateIndex, StudyRuns
 from purepg.training import Method, init, train
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Study:
     configs: tuple[Config, ...]
     dataset: "xarray.Dataset"  # dims ("config", "seed", "iteration"); NaN where a run was shorter
     parts: tuple[Result, ...]
-    places: Mapping[tuple[str, int], Where]  # (configuration's name, seed) → its replicate
+    places: Mapping[tuple[str, int], ReplicateIndex]  # (configuration's name, seed) → its replicate
 
     @property
     def names(self) -> list[str]:
@@ -192,7 +192,7 @@ def _assemble(
     configs: Sequence[Config],
     seeds: Sequence[int],
     parts: Sequence[Result],
-    places: Mapping[tuple[str, int], Where],
+    places: Mapping[tuple[str, int], ReplicateIndex],
 ) -> "xarray.Dataset":
     """All replicates in one dataset, each at its configuration and seed."""
     import xarray
@@ -227,7 +227,7 @@ def _row(
     config: Config,
     seeds: Sequence[int],
     parts: Sequence[Result],
-    places: Mapping[tuple[str, int], Where],
+    places: Mapping[tuple[str, int], ReplicateIndex],
 ) -> "xarray.Dataset":
     """A configuration's replicates, with its share of the runs' seconds and its number of updates."""
     import xarray
