@@ -73,24 +73,24 @@ class Study:
 
 
 def compare(
-    recipes: Mapping[str, tuple[Method, Hyperparams, int | None]],
+    presets: Mapping[str, tuple[Method, Hyperparams, int | None]],
     seeds: int | Sequence[int] = 64,
     **options: Any,
 ) -> Study:
     """Trains methods with numbers and lengths of their own on the same seeds.
 
     Args:
-      recipes: name → (method, numbers, updates), as `purepg.presets.preset` makes them. With `num_steps` the updates
+      presets: name → (method, numbers, updates), as `purepg.presets.preset` makes them. With `num_steps` the updates
         are the most that are made, none: as many as the budget lasts (`purepg.studies.sweep.as_long_as` fits
         schedules to it).
       seeds: how many (numbered from 0), or their numbers.
       **options: as of `study`: directory, report, evaluation_games, …
     """
     wanted = "name → (method, numbers, updates), as purepg.presets.preset makes them"
-    checks.kind("recipes", recipes, isinstance(recipes, Mapping), wanted)
-    for name, recipe in recipes.items():
-        checks.kind(str(name), recipe, isinstance(recipe, tuple) and len(recipe) == 3, wanted)
-    return study([Config(name, *recipe) for name, recipe in recipes.items()], seeds, **options)
+    checks.kind("presets", presets, isinstance(presets, Mapping), wanted)
+    for name, preset in presets.items():
+        checks.kind(str(name), preset, isinstance(preset, tuple) and len(preset) == 3, wanted)
+    return study([Config(name, *preset) for name, preset in presets.items()], seeds, **options)
 
 
 @memory.explained()

@@ -250,7 +250,7 @@ PYTHON = {
     ),
     "load of nothing": (lambda: purepg.load(None), "None is no path"),
     "resume of nothing": (lambda: purepg.resume(None), "None is no path"),
-    "compare a list": (lambda: purepg.compare([METHOD], 2), "recipes = "),
+    "compare a list": (lambda: purepg.compare([METHOD], 2), "presets = "),
     "compare without a length": (lambda: purepg.compare({"a": (METHOD, HYPER)}, 2), "a = "),
     "sweep of one number": (lambda: purepg.sweep(METHOD, HYPER, {"learning_rate": 0.1}, 2, 1), "= 0.1"),
     "sweep of no value": (lambda: purepg.sweep(METHOD, HYPER, {"learning_rate": []}, 2, 1), r"= \[\]"),
