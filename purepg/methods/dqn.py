@@ -71,7 +71,7 @@ class Transitions(NamedTuple):
 
 class DQNState(NamedTuple):
     params: Params
-    slow: Params  # θ⁻
+    target_params: Params  # θ⁻
     optimizer: Any  # optax state
     replay: Any  # flashbax state
     updates: jax.Array  # [] int32
@@ -167,9 +167,11 @@ class DQN(Method):
 
         return choose
 
-    def target(self, hyper: Hyperparams, params: Params, slow: Params, batch: Transitions) -> jax.Array:
+    def target(
+        self, hyper: Hyperparams, params: Params, target_params: Params, batch: Transitions
+    ) -> jax.Array:
         """y of each transition, `[B]`."""
-        q = self._values(slow, batch.following)  # [B, A]
+        q = self._values(target_params, batch.following)  # [B, A]
         best = greedy(self._values(params, batch.following) if self.double else q)
         value = jnp.take_along_axis(q, best[:, None], axis=-1)[:, 0]
         reward = hyper.reward_scale * batch.reward
@@ -179,7 +181,7 @@ class DQN(Method):
         """One gradient step on a batch from the replay: the state and the mean |y − Q|, []."""
         with usual_promotions():
             batch = self._buffer.sample(state.replay, key).experience
-        target = self.target(hyper, state.params, state.slow, batch)
+        target = self.target(hyper, state.params, state.target_params, batch)
 
         def loss(params: Params):
             q = self._values(params, batch.observation)
@@ -191,8 +193,8 @@ class DQN(Method):
             gradient, state.optimizer, state.params
         )
         params: Any = optax.apply_updates(state.params, change)
-        slow = optax.incremental_update(params, state.slow, self.target_rate)
-        learned = state._replace(params=params, slow=slow, optimizer=optimizer)
+        target_params = optax.incremental_update(params, state.target_params, self.target_rate)
+        learned = state._replace(params=params, target_params=target_params, optimizer=optimizer)
         return in_types_of(learned, state), error.astype(jnp.float32)
 
     def _play(
