@@ -12,7 +12,7 @@ from purepg.errors import InvalidInput
 from purepg.rollout.metrics import Average
 from purepg.runs import results
 from purepg.statistics import seed_metrics
-from purepg.studies.study import study as studies
+from purepg.studies import study as studies
 
 
 def dataset(returns, steps=None, evaluation=None, environment="CartPole-v1", **coords):

@@ -102,7 +102,7 @@ def test_the_learning_rate_falls_by_updates():
 
 
 def refused(task, **options):
-    with pytest.raises(environments.InvalidInput) as caught:
+    with pytest.raises(purepg.InvalidInput) as caught:
         DQN(task, **options).init(HYPER, jax.random.key(0))
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -117,5 +117,5 @@ def test_refuses_what_it_cannot_do():
     small = purepg.Task("CartPole-v1", collect=purepg.Segments(8, 16))
     assert "128 steps, more than the replay's capacity 100" in refused(small, replay=Replay(100, 8, 8))
     DQN(small, replay=Replay(128, 8, 8)).init(HYPER, jax.random.key(0))
-    with pytest.raises(environments.InvalidInput, match="capacity 10"):
+    with pytest.raises(purepg.InvalidInput, match="capacity 10"):
         Replay(10, 20)

@@ -18,7 +18,7 @@ from purepg.rollout import metrics
 from purepg.runs import runner
 from purepg.runs.runner import run, start
 from purepg.studies import sweep as sweeps
-from purepg.studies.study import study as studies
+from purepg.studies import study as studies
 from purepg.training import Method
 
 UPDATES = 4
