@@ -53,8 +53,8 @@ def every_batch(num_games: int = 2, logits=LOGITS) -> Batches:
         np.moveaxis(a[index], 1, 2) for a in arrays  # [K, T, N]
     )  # fmt: skip
     time = np.broadcast_to(np.arange(HORIZON)[None, :, None], mask.shape)
-    score = np.cumsum(reward, axis=1)
-    rows = Rows(observation, action, reward, terminated, truncated, mask, time, score)
+    return_so_far = np.cumsum(reward, axis=1)
+    rows = Rows(observation, action, reward, terminated, truncated, mask, time, return_so_far)
     probability = np.array([g[6] for g in games])[index].prod(axis=1)
     assert np.isclose(probability.sum(), 1.0)
     return Batches(jax.tree.map(jnp.asarray, rows), probability)

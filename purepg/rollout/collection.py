@@ -78,7 +78,9 @@ def collect_and_learn(
 def check_rows(rows: Rows) -> None:
     """Refuses rows `[T, N, ...]` whose fields are not of one length and as many games."""
     of_games, values = rows.mask.shape, {"value": rows.value, "bootstrap_value": rows.bootstrap_value}
-    fields = {name: getattr(rows, name) for name in ("reward", "terminated", "truncated", "time", "score")}
+    fields = {
+        name: getattr(rows, name) for name in ("reward", "terminated", "truncated", "time", "return_so_far")
+    }
     check_shapes("mask", of_games, **fields, **{name: x for name, x in values.items() if x is not None})
     check_shapes("mask", (*of_games, ...), observation=rows.observation, action=rows.action)
 
@@ -103,7 +105,7 @@ def ends(rows: Rows, time_limit: str) -> tuple[jax.Array, jax.Array]:
 
 def episode_returns(rows: Rows) -> jax.Array:
     """The undiscounted return of each of whole games, `[N]`."""
-    return rows.score[-1]
+    return rows.return_so_far[-1]
 
 
 def next_values(rows: Rows) -> jax.Array:

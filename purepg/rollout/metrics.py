@@ -32,7 +32,7 @@ def of_games(rows: Rows) -> Metrics:
     """Undiscounted return and length per episode that ended, and the steps played."""
     ended = rows.terminated | rows.truncated
     return {
-        "return": over(rows.score, ended),
+        "return": over(rows.return_so_far, ended),
         "length": over((rows.time + 1).astype(jnp.float32), ended),
         "steps": once(jnp.sum(rows.mask)),
     }

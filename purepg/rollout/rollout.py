@@ -74,12 +74,12 @@ def play_games(
             truncated=rows.truncated & mask,
             mask=mask,
             time=jnp.full_like(rows.time, time),
-            score=jnp.where(mask, rows.score, running.score),
+            return_so_far=jnp.where(mask, rows.return_so_far, running.return_so_far),
             bootstrap_value=None if value is None else jnp.where(mask, rows.bootstrap_value, 0.0),
             next_observation=_where(mask, rows.next_observation, rows.observation) if keep_next else None,
         )
         goes_on = mask & ~rows.terminated & ~rows.truncated
-        after = _where(goes_on, after, running)._replace(score=rows.score)
+        after = _where(goes_on, after, running)._replace(return_so_far=rows.return_so_far)
         return (after, goes_on), rows
 
     start = start, jnp.ones(num_games, bool)
@@ -89,7 +89,7 @@ def play_games(
     def skip(
         games: tuple[ActiveGames, jax.Array], times: jax.Array
     ) -> tuple[tuple[ActiveGames, jax.Array], Rows]:
-        rows = blank._replace(observation=games[0].observation, score=games[0].score)
+        rows = blank._replace(observation=games[0].observation, return_so_far=games[0].return_so_far)
         rows = jax.tree.map(lambda x: jnp.broadcast_to(x[None], (_BLOCK, *x.shape)), rows)
         return games, rows._replace(time=jnp.broadcast_to(times[:, None], rows.time.shape))
 
@@ -222,8 +222,8 @@ def _stepper(
             keys, running.state, choice.env_action
         )
         truncated = (truncated | (running.time + 1 >= max_steps)) & ~terminated
-        score = running.score + reward
-        after = ActiveGames(observation, state, running.time + 1, score, running.carry)
+        return_so_far = running.return_so_far + reward
+        after = ActiveGames(observation, state, running.time + 1, return_so_far, running.carry)
         rows = Rows(
             running.observation,
             choice.action,
@@ -232,7 +232,7 @@ def _stepper(
             truncated,
             jnp.ones_like(terminated),
             running.time,
-            after.score,
+            after.return_so_far,
             choice.value,
             None if value is None else _value_where(truncated, value, observation),
             observation if keep_next else None,

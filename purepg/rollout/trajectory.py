@@ -31,7 +31,7 @@ class Rows(NamedTuple):
     truncated: jax.Array  # [T, N] bool, cut by a limit; never together with terminated
     mask: jax.Array  # [T, N] bool, false after the game's end
     time: jax.Array  # [T, N] int32, steps since the game's start
-    score: jax.Array  # [T, N] undiscounted return of the episode up to this row, its reward included
+    return_so_far: jax.Array  # [T, N] undiscounted return of the episode up to this row, its reward included
     value: Any = None  # [T, N] V of the observation, where `act` gives it
     bootstrap_value: Any = None  # [T, N] V of the true next observation where the episode is cut, 0 elsewhere
     # [T, N, *shape] the true next observation, before any reset; where it is asked for
@@ -44,7 +44,7 @@ class ActiveGames(NamedTuple):
     observation: jax.Array  # [N, *shape]
     state: Any  # the environment's, [N, ...]
     time: jax.Array  # [N] int32, steps since the game's start
-    score: jax.Array  # [N] undiscounted return so far
+    return_so_far: jax.Array  # [N] undiscounted return so far
     carry: Any = ()  # [N, ...] the policy's memory; () where it has none
 
 

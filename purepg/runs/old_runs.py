@@ -35,7 +35,7 @@ _NAMES = {"purepg.distributions:Gaussian": "purepg:distributions.Gaussian"}
 # By a record's public name of today.
 _FIELDS: dict[str, dict[str, str | None]] = {}  # old → today's; None where it is gone
 _DEFAULTS: dict[str, dict[str, Any]] = {}  # fields that are new since, as `configuration.encode` writes them
-_PATHS = {"target_params": "slow"}  # a state's parts, today's → old
+_PATHS = {"target_params": "slow", "return_so_far": "score"}  # a state's parts, today's → old
 _PLAN = {"num_steps": None}  # what config.json has got since
 
 

@@ -329,6 +329,13 @@ def test_every_environment_can_be_rolled_out(name):
         assert action_shape[:2] == (3, 2)
     else:
         assert (action_shape, action_kind) == ((3, 2), "i")
-    numbers = {"reward": "f", "terminated": "b", "truncated": "b", "mask": "b", "time": "i", "score": "f"}
+    numbers = {
+        "reward": "f",
+        "terminated": "b",
+        "truncated": "b",
+        "mask": "b",
+        "time": "i",
+        "return_so_far": "f",
+    }
     assert kinds == {field: ((3, 2), kind) for field, kind in numbers.items()}
     assert rows.reward.dtype == jnp.float32

@@ -39,8 +39,8 @@ def batch(seed):
     zeros, end = np.zeros(mask.shape, np.int32), np.arange(STEPS)[:, None] == length - 1
     time = np.broadcast_to(np.arange(STEPS)[:, None], mask.shape)
     value = generator.normal(0.0, 1.0, mask.shape).astype(np.float32)
-    score = returns.cumsum(axis=0)
-    return jnp.asarray(returns), Rows(zeros, zeros, returns, end, zeros > 0, mask, time, score, value)
+    return_so_far = returns.cumsum(axis=0)
+    return jnp.asarray(returns), Rows(zeros, zeros, returns, end, zeros > 0, mask, time, return_so_far, value)
 
 
 def values(baseline, returns, rows, state=None):

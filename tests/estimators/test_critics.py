@@ -152,7 +152,7 @@ def some_rows(seed=0):
         truncated=last & ~terminated,
         mask=mask,
         time=time,
-        score=np.cumsum(reward, axis=0),
+        return_so_far=np.cumsum(reward, axis=0),
         value=generator.normal(size=shape),
         bootstrap_value=np.where(last & ~terminated, generator.normal(size=shape), 0.0),
     )

@@ -147,7 +147,7 @@ def test_what_has_another_shape_is_named():
 
     assert message(with_baseline(OneForEachGame()), rows).startswith("baseline has shape (2,)")
     plain = estimators.make("reinforce")
-    for field in ("reward", "terminated", "truncated", "time", "score"):
+    for field in ("reward", "terminated", "truncated", "time", "return_so_far"):
         wrong = rows._replace(**{field: getattr(rows, field)[0]})
         assert message(plain, wrong) == f"{field} has shape (2,); mask asks for (2, 2)"
     for field in ("observation", "action"):
@@ -176,7 +176,7 @@ def test_variance_on_a_bandit_is_the_known_one(better, baseline, variance):
         false, true = jnp.zeros((1, 1), bool), jnp.ones((1, 1), bool)
         zero = jnp.zeros((1, 1), jnp.int32)
         reward = jnp.full((1, 1), reward)
-        rows = Rows(zero, jnp.full((1, 1), action), reward, true, false, true, zero, score=reward)
+        rows = Rows(zero, jnp.full((1, 1), action), reward, true, false, true, zero, return_so_far=reward)
         return estimator.estimate_from(task, HYPER, logits, NOTHING, rows).gradient["table"][0]
 
     gradients = np.array([one(0, 1.0), one(1, 0.0)])

@@ -254,7 +254,7 @@ def test_continuous_actions_improve(over):
 
 
 def refused(*arguments, **options):
-    with pytest.raises(purepg.purepg.InvalidInput) as caught:
+    with pytest.raises(purepg.InvalidInput) as caught:
         CrossEntropy(*arguments, **options).init(HYPER, jax.random.key(0))
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -275,11 +275,11 @@ def test_refuses_what_it_cannot_do():
     assert "[0, 1]" in refused(bandit(), OverSessions(), noise_floor=1.5)
     assert "num_games >= 4" in refused(bandit(num_games=2), OverParameters(games=2))
     for std in (0.0, -1.0, float("nan"), float("inf")):
-        with pytest.raises(purepg.purepg.InvalidInput, match="initial_std"):
+        with pytest.raises(purepg.InvalidInput, match="initial_std"):
             OverParameters(initial_std=std)
-    with pytest.raises(purepg.purepg.InvalidInput, match="games = 0"):
+    with pytest.raises(purepg.InvalidInput, match="games = 0"):
         OverParameters(games=0)
-    with pytest.raises(purepg.purepg.InvalidInput, match="steps = 0"):
+    with pytest.raises(purepg.InvalidInput, match="steps = 0"):
         OverSessions(steps=0)
 
 

@@ -275,7 +275,7 @@ def test_sampled_play_explores_as_the_last_update_did():
 
 
 def refused(task, **options):
-    with pytest.raises(purepg.purepg.InvalidInput) as caught:
+    with pytest.raises(purepg.InvalidInput) as caught:
         QLearning(task, **options).init(HYPER, jax.random.key(0))
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -294,15 +294,15 @@ def test_refuses_what_it_cannot_do():
 
 @pytest.mark.parametrize(("initial", "final", "horizon"), [(1.5, 0.0, 1), (0.5, -0.1, 1), (0.5, 0.1, 0)])
 def test_refuses_a_schedule_that_is_none(initial, final, horizon):
-    with pytest.raises(purepg.purepg.InvalidInput, match="epsilon"):
+    with pytest.raises(purepg.InvalidInput, match="epsilon"):
         Exploration(initial, final, horizon)
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.5, float("nan"), np.array([0.5, 2.0])])
 def test_a_rate_that_moves_past_the_target_is_refused(rate):
     method, hyper = make(), purepg.Hyperparams(learning_rate=rate)
-    with pytest.raises(purepg.purepg.InvalidInput, match="learning_rate"):
+    with pytest.raises(purepg.InvalidInput, match="learning_rate"):
         purepg.run(method, hyper, 2, 1)
     if np.ndim(rate) == 0:
-        with pytest.raises(purepg.purepg.InvalidInput, match=r"give \(0, 1\]"):
+        with pytest.raises(purepg.InvalidInput, match=r"give \(0, 1\]"):
             method.init(hyper, jax.random.key(0))

@@ -73,7 +73,7 @@ def loop(first, actions):
     expected = [[] for _ in FIELDS]
     names = "x", "x_dot", "theta", "theta_dot"
     states = [cartpole.EnvState(time=jnp.int32(0), **dict(zip(names, row, strict=True))) for row in first]
-    observation, mask, score = list(first), [True] * num_games, [0.0] * num_games
+    observation, mask, return_so_far = list(first), [True] * num_games, [0.0] * num_games
     for t, action in enumerate(actions):
         row = [[] for _ in FIELDS]
         for n in range(num_games):
@@ -87,8 +87,8 @@ def loop(first, actions):
                 truncated = not terminated and t == len(actions) - 1
                 mask[n] = not terminated and not truncated
                 observation[n] = np.asarray(after) if mask[n] else acted_on
-            score[n] += reward
-            fields = acted_on, action[n], reward, terminated, truncated, was_live, t, score[n]
+            return_so_far[n] += reward
+            fields = acted_on, action[n], reward, terminated, truncated, was_live, t, return_so_far[n]
             for column, value in zip(row, fields, strict=True):
                 column.append(value)
         for columns, column in zip(expected, row, strict=True):

@@ -115,28 +115,28 @@ def continuing_games(start, rows):
     """The rows as they must be, by a loop; of `rows` the actions and the marks of fresh games are taken."""
     expected = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), rows)
     for n in range(NUM_GAMES):
-        mark, time, score = start.state.mark[n], int(start.time[n]), start.score[n]
+        mark, time, return_so_far = start.state.mark[n], int(start.time[n]), start.return_so_far[n]
         for t in range(2 * STEPS):
             reward, after = mark + time, time + 1
             terminated = after >= LENGTH and mark < SHARE
             truncated = after >= LIMIT and not terminated
             running_on = t % STEPS == STEPS - 1 and not terminated
             bootstrap_value = 100 + 10 * mark + after if truncated or running_on else 0.0
-            score = score + reward
+            return_so_far = return_so_far + reward
             observation = np.array([mark, time])
-            fields = (rows.action[t, n], reward, terminated, truncated, True, time, score)
+            fields = (rows.action[t, n], reward, terminated, truncated, True, time, return_so_far)
             fields = (observation, *fields, 100 + 10 * mark + time, bootstrap_value, np.array([mark, after]))
             for column, x in zip(expected, fields, strict=True):
                 column[t, n] = x
             time = after
             if (terminated or truncated) and t + 1 < 2 * STEPS:
-                mark, time, score = rows.observation[t + 1, n, 0], 0, 0.0
+                mark, time, return_so_far = rows.observation[t + 1, n, 0], 0, 0.0
     return expected
 
 
 @pytest.mark.parametrize("field", Rows._fields)
 def test_two_segments_are_one_continuing_game(field, two_segments):
-    """By a loop: times, scores, ends, the true next observation before any reset, V of it where a game is cut."""
+    """By a loop: times, returns so far, ends, the true next observation before any reset, V of it where a game is cut."""
     start, _, _, rows = two_segments
     expected = getattr(continuing_games(start, rows), field)
     np.testing.assert_allclose(getattr(rows, field), expected, rtol=1e-5)
@@ -256,7 +256,9 @@ def test_staggered_games_are_played_to_their_age():
     time = running.time
     np.testing.assert_array_equal(running.state.time, time)
     np.testing.assert_array_equal(running.observation[:, 1], time)
-    np.testing.assert_allclose(running.score, time * running.state.mark + time * (time - 1) / 2, rtol=1e-5)
+    np.testing.assert_allclose(
+        running.return_so_far, time * running.state.mark + time * (time - 1) / 2, rtol=1e-5
+    )
     assert len(np.unique(running.state.mark)) == 8
 
 
@@ -267,7 +269,7 @@ def test_games_that_end_while_they_are_staggered_start_again():
     assert (running.time < length).all()
     assert running.time.max() > 0
     np.testing.assert_allclose(running.observation[:, 1], running.time)
-    assert (running.score == 0)[running.time == 0].all()
+    assert (running.return_so_far == 0)[running.time == 0].all()
 
 
 def test_long_games_are_not_played_to_their_limit_before_training():

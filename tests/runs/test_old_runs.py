@@ -82,7 +82,12 @@ def test_what_was_done_before_the_cut_is_the_beginning_of_the_whole():
 @pytest.mark.parametrize(
     ("run", "new", "old"),
     [
-        ("finished_dqn", ".learner.target_params", ".learner.slow"),
+        ("finished", [".learner.estimator.games.return_so_far"], [".learner.estimator.games.score"]),
+        (
+            "finished_dqn",
+            [".learner.target_params", ".learner.running.return_so_far"],
+            [".learner.slow", ".learner.running.score"],
+        ),
     ],
 )
 def test_a_state_of_format_6_is_whole_under_todays_names(run, new, old):
@@ -90,8 +95,10 @@ def test_a_state_of_format_6_is_whole_under_todays_names(run, new, old):
     assert not [x for x in jax.tree.leaves(state) if isinstance(x, jax.ShapeDtypeStruct)]
     found = saved_state.by_path(saved_state.as_numbers(state))
     with np.load(DATA / "format_6" / run / "state" / "arrays.npz") as arrays:
-        kept = {path.replace(old, new): x for path, x in arrays.items()}
-    assert any(path.startswith(new) for path in found)
+        kept = dict(arrays)
+    for before, after in zip(old, new, strict=True):
+        assert any(path.startswith(before) for path in kept)
+        kept = {path.replace(before, after): x for path, x in kept.items()}
     assert found.keys() == kept.keys()
     jax.tree.map(np.testing.assert_array_equal, found, kept)
 

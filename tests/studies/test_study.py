@@ -17,8 +17,8 @@ from purepg.machines import folder_lock
 from purepg.rollout import metrics
 from purepg.runs import runner
 from purepg.runs.runner import run, start
-from purepg.studies import sweep as sweeps
 from purepg.studies import study as studies
+from purepg.studies import sweep as sweeps
 from purepg.training import Method
 
 UPDATES = 4
