@@ -12,7 +12,7 @@ the search stays as it is. ρ is the smoothing. The floor σ₀ keeps the search
 anything; for sessions a table does so by π ← (1 − σ₀) π + σ₀/A, a network by `hyper.entropy_coefficient` times the
 entropy.
 
-The score is the game's return, discounted by γ = `hyper.discount`: what all methods here maximise.
+What is compared is each game's return, discounted by γ = `hyper.discount`: what all methods here maximise.
 
 Gradients: none flow through a game; a network is fitted with those of log π at the elites' observations and actions.
 
@@ -149,11 +149,11 @@ class CrossEntropy(Method):
 
         act = _each_by_its_own(self.act, params, hyper.env)
         rows = collection.collect(self.task, hyper, act, (), play_key)[1]
-        score = self._score(hyper, rows).reshape((num_candidates, over.games)).mean(axis=1)  # [C]
-        weight, threshold = elites(score, self.elite_fraction, least=2)
+        achieved = self._returns(hyper, rows).reshape((num_candidates, over.games)).mean(axis=1)  # [C]
+        weight, threshold = elites(achieved, self.elite_fraction, least=2)
         options = {"smoothing": self.smoothing, "noise_floor": self.noise_floor}
         fitted = refit(mean, std, candidates, weight, **options)
-        mean, std = _keep_where(nothing_to_choose(score, least=2), (mean, std), fitted)
+        mean, std = _keep_where(nothing_to_choose(achieved, least=2), (mean, std), fitted)
         numbers = metrics.of_games(rows) | {
             "elite_threshold": metrics.once(threshold),
             "search_std": metrics.once(std.mean()),
@@ -166,8 +166,8 @@ class CrossEntropy(Method):
         play_key, fit_key = jax.random.split(key)
         act = self.act(state.params, deterministic=False, env_params=hyper.env)
         rows = collection.collect(self.task, hyper, act, (), play_key)[1]
-        score = self._score(hyper, rows)  # [N]
-        weight, threshold = elites(score, self.elite_fraction)
+        achieved = self._returns(hyper, rows)  # [N]
+        weight, threshold = elites(achieved, self.elite_fraction)
         numbers = metrics.of_games(rows) | {"elite_threshold": metrics.once(threshold)}
         if self._has_closed_form:
             options = {"smoothing": self.smoothing, "noise_floor": self.noise_floor}
@@ -176,7 +176,7 @@ class CrossEntropy(Method):
             fitted = CrossEntropyState({"table": table}, ())
         else:
             fitted = self._fit_network(over, hyper, state, rows, weight, fit_key)
-        return _keep_where(nothing_to_choose(score), state, fitted), numbers
+        return _keep_where(nothing_to_choose(achieved), state, fitted), numbers
 
     def _fit_network(
         self,
@@ -210,7 +210,7 @@ class CrossEntropy(Method):
 
         return jax.lax.scan(step, state, jax.random.split(key, over.steps))[0]
 
-    def _score(self, hyper: Hyperparams, rows: Rows) -> jax.Array:
+    def _returns(self, hyper: Hyperparams, rows: Rows) -> jax.Array:
         """The discounted return of each game, `[N]`."""
         return returns.reward_to_go(rows.reward, rows.terminated, rows.truncated, discount=hyper.discount)[0]
 

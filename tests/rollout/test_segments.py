@@ -136,7 +136,7 @@ def continuing_games(start, rows):
 
 @pytest.mark.parametrize("field", Rows._fields)
 def test_two_segments_are_one_continuing_game(field, two_segments):
-    """By a loop: times, returns so far, ends, the true next observation before any reset, V of it where a game is cut."""
+    """By a loop: times, returns so far, ends, the next observation before any reset, V of it where a game is cut."""
     start, _, _, rows = two_segments
     expected = getattr(continuing_games(start, rows), field)
     np.testing.assert_allclose(getattr(rows, field), expected, rtol=1e-5)
