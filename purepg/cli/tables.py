@@ -87,7 +87,7 @@ def report(report: Any) -> None:
     from purepg.analysis import report as reports
     from purepg.statistics import seed_metrics
 
-    _print(_configurations(report, seed_metrics.LABELS[report.score]))
+    _print(_configurations(report, seed_metrics.LABELS[report.seed_metric]))
     if words := reports.unequal_steps(report):
         print(words)
     if report.pairs:

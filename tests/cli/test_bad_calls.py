@@ -121,7 +121,8 @@ compare CartPole-v1 --set learning_rate=1 learning_rate=2     | learning_rate is
 compare CartPole-v1 --set env.gravity=1 --env-params gravity=2 | gravity is given twice
 compare CartPole-v1 --updates 0                               | updates = 0
 compare CartPole-v1 --seeds 1000000000                        | 1,000,000,000 seeds
-compare CartPole-v1 --score nothing                           | 'nothing'
+compare CartPole-v1 --seed-metric nothing                     | 'nothing'
+compare CartPole-v1 --score final                             | did you mean '--seed-metric'
 compare CartPole-v1 --out .                                   | holds no study
 sweep CartPole-v1 --over                                      | --over names nothing
 sweep CartPole-v1 --over learning_rate                        | 'learning_rate'

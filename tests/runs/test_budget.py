@@ -198,15 +198,17 @@ def ragged():
     )
 
 
-def test_a_score_is_that_of_the_seed_by_itself():
+def test_a_seed_metric_is_that_of_the_seed_by_itself():
     data = ragged()
     for kind in ("final", "best", "area", "speed"):
         alone = [
-            seed_metrics.score(data.isel(seed=[i], iteration=slice(n)).drop_vars("updates"), kind, 19.0)[0]
+            seed_metrics.seed_metric(
+                data.isel(seed=[i], iteration=slice(n)).drop_vars("updates"), kind, 19.0
+            )[0]
             for i, n in enumerate((20, 40))
         ]
-        assert_same(seed_metrics.score(data, kind, 19.0), alone)
-    assert_same(seed_metrics.score(data, "final"), [19.5, 38.5])  # the last two, the last four
+        assert_same(seed_metrics.seed_metric(data, kind, 19.0), alone)
+    assert_same(seed_metrics.seed_metric(data, "final"), [19.5, 38.5])  # the last two, the last four
     assert seed_metrics.overshoot(data) == (105, 205, 0)
 
 
