@@ -181,7 +181,7 @@ def show(env: str, rows: list[list[str]], num_seeds: int) -> None:
     for name in (
         "family",
         "method",
-        "10³ steps a seed",
+        "10³ steps per seed",
         "seconds, all seeds",
         "greedy return [95 %]",
         "solved",

@@ -33,7 +33,7 @@ def test_train_saves_what_it_prints(tmp_path, capsys):
     )  # fmt: skip
     printed = capsys.readouterr()
     assert code == 0
-    for word in ("greedy, 5 fresh games", "interquartile mean", "95 % interval", "compiling", str(folder)):
+    for word in ("greedy, 5 fresh games", "IQM", "95 % interval", "compiling", str(folder)):
         assert word in printed.out
     assert re.search(r"update 2/2  mean return [\d.]+  [\d,]+ steps/s  0 s left", printed.err)
     result = purepg.load(folder)
@@ -320,7 +320,14 @@ def test_compare_prints_and_saves_what_the_seeds_say(tmp_path, capsys):
     ]  # fmt: skip
     assert purepg_command(*words) == 0
     printed = capsys.readouterr()
-    for word in ("reinforce-loo", "middle half", "chance to be better", "3 seeds say little", "Saved to"):
+    for word in (
+        "reinforce-loo",
+        "IQM [95 %]",
+        "P(improvement)",
+        "n for 80 % power",
+        "3 seeds say little",
+        "Saved to",
+    ):
         assert word in printed.out
     for name in (
         "dataset.nc",
