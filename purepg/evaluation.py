@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from purepg.hyperparams import Hyperparams
 from purepg.rollout import collection
-from purepg.rollout.trajectory import ActionOutput, Rows
+from purepg.rollout.trajectory import ActionOutput, Trajectory
 from purepg.task import Games
 from purepg.training import Method, fitted
 
@@ -35,7 +35,7 @@ def evaluate(
 
 def play(
     method: Method, hyper: Hyperparams, params: Any, key: jax.Array, num_games: int, *, deterministic: bool
-) -> Rows:
+) -> Trajectory:
     """The games of `evaluate` row by row, `[T, num_games]`, with the actions as the environment took them. Pure."""
     method, hyper = fitted(method, hyper)
     task = dataclasses.replace(method.task, collect=Games(num_games, method.task.max_steps))

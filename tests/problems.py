@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import purepg
-from purepg.rollout.trajectory import Rows
+from purepg.rollout.trajectory import Trajectory
 
 # Two states and an end. In state 0, action 0 stays or moves on, action 1 ends the game or moves on; state 1 likewise
 # with other odds: games of one batch end at different times.
@@ -39,7 +39,7 @@ def two_states(num_games: int = 2, initial_logits=LOGITS) -> purepg.Task:
 class Batches(NamedTuple):
     """Every batch of N games that can happen."""
 
-    rows: Rows  # [K, T, N]
+    rows: Trajectory  # [K, T, N]
     probability: np.ndarray  # [K]
 
 
@@ -54,7 +54,7 @@ def every_batch(num_games: int = 2, logits=LOGITS) -> Batches:
     )  # fmt: skip
     time = np.broadcast_to(np.arange(HORIZON)[None, :, None], mask.shape)
     return_so_far = np.cumsum(reward, axis=1)
-    rows = Rows(observation, action, reward, terminated, truncated, mask, time, return_so_far)
+    rows = Trajectory(observation, action, reward, terminated, truncated, mask, time, return_so_far)
     probability = np.array([g[6] for g in games])[index].prod(axis=1)
     assert np.isclose(probability.sum(), 1.0)
     return Batches(jax.tree.map(jnp.asarray, rows), probability)

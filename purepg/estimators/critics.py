@@ -27,7 +27,7 @@ from purepg.hyperparams import Hyperparams
 from purepg.names import lookup
 from purepg.policies import BoundPolicy, Outputs, networks
 from purepg.policies.networks import MLP, Network, Params, outputs_of
-from purepg.rollout.trajectory import Act, ActionOutput, Rows
+from purepg.rollout.trajectory import Act, ActionOutput, Trajectory
 from purepg.task import Task
 
 
@@ -63,7 +63,7 @@ class Critic(Protocol):
         hyper: Hyperparams,
         params: Params,
         state: Any,
-        rows: Rows,
+        trajectory: Trajectory,
         target: jax.Array,
         scale: jax.Array,
     ) -> Any:
@@ -149,18 +149,18 @@ class OwnCritic:
         hyper: Hyperparams,
         params: Params,
         state: _OwnState,
-        rows: Rows,
+        trajectory: Trajectory,
         target: jax.Array,
         scale: jax.Array,
     ) -> _OwnState:
-        seen = self.bind(task).see(params, rows.observation)
+        seen = self.bind(task).see(params, trajectory.observation)
 
         def loss(params, seen, target, scale):
             return jnp.vdot(scale, (target - self._value(task, params, seen)) ** 2), ()
 
         def step(state: _OwnState, _):
             gradient, _ = chunked_gradient.gradient(
-                loss, state.params, rows.mask, (seen, target, scale), task.backend
+                loss, state.params, trajectory.mask, (seen, target, scale), task.backend
             )
             change, optimizer = _adam(hyper).update(gradient, state.optimizer)
             params = optax.apply_updates(state.params, change)

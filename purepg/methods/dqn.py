@@ -35,7 +35,7 @@ from purepg.methods.optimizer import Optimizer
 from purepg.policies.networks import Params
 from purepg.rollout import collection, metrics
 from purepg.rollout.metrics import Metrics
-from purepg.rollout.trajectory import Act, ActionOutput, ActiveGames, Rows
+from purepg.rollout.trajectory import Act, ActionOutput, ActiveGames, Trajectory
 from purepg.task import Task
 from purepg.training import Method
 
@@ -128,7 +128,7 @@ class DQN(Method):
         play_key, learn_key = jax.random.split(key)
         epsilon = self.exploration.epsilon(state.updates)
         act = self.act(ActionValues(state.params, epsilon), deterministic=False)
-        running, (rows, transitions) = self._play(hyper, act, state.running, play_key)
+        running, (trajectory, transitions) = self._play(hyper, act, state.running, play_key)
         state = state._replace(
             running=running,
             replay=self._buffer.add(state.replay, transitions),
@@ -146,7 +146,7 @@ class DQN(Method):
 
         keys = jax.random.split(learn_key, self.steps)
         state, error = jax.lax.scan(step, state, keys)
-        numbers = metrics.of_games(rows) | {
+        numbers = metrics.of_games(trajectory) | {
             "td_error": metrics.over(error, jnp.broadcast_to(ready, error.shape)),
             "epsilon": metrics.once(epsilon),
         }
@@ -199,13 +199,17 @@ class DQN(Method):
 
     def _play(
         self, hyper: Hyperparams, act: Act, running: ActiveGames, key: jax.Array
-    ) -> tuple[ActiveGames, tuple[Rows, Transitions]]:
+    ) -> tuple[ActiveGames, tuple[Trajectory, Transitions]]:
         """T steps of every game: rows and transitions `[T, N]`."""
-        running, rows = collection.collect(self.task, hyper, act, running, key, keep_next=True)
+        running, trajectory = collection.collect(self.task, hyper, act, running, key, keep_next=True)
         transitions = Transitions(
-            rows.observation, rows.action, rows.reward, rows.terminated, rows.next_observation
+            trajectory.observation,
+            trajectory.action,
+            trajectory.reward,
+            trajectory.terminated,
+            trajectory.next_observation,
         )
-        return running, (rows, transitions)
+        return running, (trajectory, transitions)
 
     def _values(self, params: Params, observation: jax.Array) -> jax.Array:
         """Q of observations `[B, *shape]`, `[B, A]`."""

@@ -40,7 +40,7 @@ from purepg.methods.action_values import (
 from purepg.policies.networks import Table
 from purepg.rollout import collection, metrics
 from purepg.rollout.metrics import Metrics
-from purepg.rollout.trajectory import Act, ActionOutput, ActiveGames, Learner, Rows
+from purepg.rollout.trajectory import Act, ActionOutput, ActiveGames, Learner, Trajectory
 from purepg.task import Task
 from purepg.training import Method
 
@@ -136,7 +136,7 @@ class QLearning(Method):
             action = following if sarsa else epsilon_greedy(key, table[observation], epsilon)
             return ActionOutput(action, action)
 
-        def learn(learned: tuple[jax.Array, Any], key: jax.Array, rows: Rows, observation: jax.Array):
+        def learn(learned: tuple[jax.Array, Any], key: jax.Array, rows: Trajectory, observation: jax.Array):
             table, following = learned
             q = table[rows.next_observation]
             chosen = epsilon_greedy(key, q, epsilon) if sarsa else None

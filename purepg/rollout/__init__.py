@@ -18,14 +18,14 @@ from purepg.rollout.collection import (
     row_scale,
     start,
 )
-from purepg.rollout.trajectory import Act, ActionOutput, ActiveGames, Learner, Rows, Value
+from purepg.rollout.trajectory import Act, ActionOutput, ActiveGames, Learner, Trajectory, Value
 
 __all__ = [
     "Act",
     "ActionOutput",
     "ActiveGames",
     "Learner",
-    "Rows",
+    "Trajectory",
     "Value",
     "by_policy",
     "check_rows",

@@ -16,7 +16,7 @@ from purepg.hyperparams import Hyperparams
 from purepg.policies import BoundPolicy, running_moments
 from purepg.policies.networks import Params
 from purepg.rollout import rollout
-from purepg.rollout.trajectory import Act, ActionOutput, ActiveGames, Learner, Rows, Value
+from purepg.rollout.trajectory import Act, ActionOutput, ActiveGames, Learner, Trajectory, Value
 from purepg.task import Games, Segments, Task
 
 
@@ -49,7 +49,7 @@ def collect(
     *,
     keep_next: bool = False,
     differentiable: bool = False,
-) -> tuple[Any, Rows]:
+) -> tuple[Any, Trajectory]:
     """Plays one update's rows `[T, N]` by `act`: what is carried on, and the rows.
 
     Args:
@@ -75,44 +75,50 @@ def collect_and_learn(
     return rollout.play_and_learn(*_environment(task, hyper), learner, key, running, **options)
 
 
-def check_rows(rows: Rows) -> None:
+def check_rows(trajectory: Trajectory) -> None:
     """Refuses rows `[T, N, ...]` whose fields are not of one length and as many games."""
-    of_games, values = rows.mask.shape, {"value": rows.value, "bootstrap_value": rows.bootstrap_value}
+    of_games, values = (
+        trajectory.mask.shape,
+        {"value": trajectory.value, "bootstrap_value": trajectory.bootstrap_value},
+    )
     fields = {
-        name: getattr(rows, name) for name in ("reward", "terminated", "truncated", "time", "return_so_far")
+        name: getattr(trajectory, name)
+        for name in ("reward", "terminated", "truncated", "time", "return_so_far")
     }
     check_shapes("mask", of_games, **fields, **{name: x for name, x in values.items() if x is not None})
-    check_shapes("mask", (*of_games, ...), observation=rows.observation, action=rows.action)
+    check_shapes("mask", (*of_games, ...), observation=trajectory.observation, action=trajectory.action)
 
 
-def row_scale(task: Task, rows: Rows) -> jax.Array:
+def row_scale(task: Task, trajectory: Trajectory) -> jax.Array:
     """What every sum over rows is scaled by, `[T, N]`: 1/N for games, 1/(N·T) for segments, 0 in dead rows."""
-    num_steps, num_games = rows.mask.shape
-    return rows.mask.astype(jnp.float32) / (num_games * (1 if isinstance(task.collect, Games) else num_steps))
+    num_steps, num_games = trajectory.mask.shape
+    return trajectory.mask.astype(jnp.float32) / (
+        num_games * (1 if isinstance(task.collect, Games) else num_steps)
+    )
 
 
-def observed(task: Task, rows: Rows) -> Any:
+def observed(task: Task, trajectory: Trajectory) -> Any:
     """The moments of the observations, where the task normalises by them."""
-    return running_moments.of(rows.observation, rows.mask) if task.normalize_observations else ()
+    return running_moments.of(trajectory.observation, trajectory.mask) if task.normalize_observations else ()
 
 
-def ends(rows: Rows, time_limit: str) -> tuple[jax.Array, jax.Array]:
+def ends(trajectory: Trajectory, time_limit: str) -> tuple[jax.Array, jax.Array]:
     """(terminated, truncated) `[T, N]`: where the limit is part of the objective, nothing follows a truncation."""
     if time_limit == "objective":
-        return rows.terminated | rows.truncated, jnp.zeros_like(rows.truncated)
-    return rows.terminated, rows.truncated
+        return trajectory.terminated | trajectory.truncated, jnp.zeros_like(trajectory.truncated)
+    return trajectory.terminated, trajectory.truncated
 
 
-def episode_returns(rows: Rows) -> jax.Array:
+def episode_returns(trajectory: Trajectory) -> jax.Array:
     """The undiscounted return of each of whole games, `[N]`."""
-    return rows.return_so_far[-1]
+    return trajectory.return_so_far[-1]
 
 
-def next_values(rows: Rows) -> jax.Array:
+def next_values(trajectory: Trajectory) -> jax.Array:
     """V of the true next observation, `[T, N]`, of rows that carry values; not to be read where terminated."""
-    later = jnp.concatenate([rows.value[1:], rows.bootstrap_value[-1:]])
+    later = jnp.concatenate([trajectory.value[1:], trajectory.bootstrap_value[-1:]])
     # A dead row's value may be anything, and a recursion would meet it as 0 · NaN.
-    return jnp.where(rows.mask, jnp.where(rows.truncated, rows.bootstrap_value, later), 0.0)
+    return jnp.where(trajectory.mask, jnp.where(trajectory.truncated, trajectory.bootstrap_value, later), 0.0)
 
 
 def _environment(task: Task, hyper: Hyperparams, *, differentiable: bool = False) -> tuple[Environment, Any]:

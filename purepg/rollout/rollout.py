@@ -26,7 +26,7 @@ import jax.numpy as jnp
 from purepg import environments
 from purepg.environments import Environment
 from purepg.errors.dtypes import in_types_of
-from purepg.rollout.trajectory import Act, ActiveGames, Learner, Rows, Value
+from purepg.rollout.trajectory import Act, ActiveGames, Learner, Trajectory, Value
 
 # Steps between two looks at whether any game still runs: each look costs about as much as a small step.
 _BLOCK = 8
@@ -45,7 +45,7 @@ def play_games(
     max_steps: int,
     value: Value | None = None,
     keep_next: bool = False,
-) -> Rows:
+) -> Trajectory:
     """Plays `num_games` fresh games of at most `max_steps` steps; a game that still runs then is truncated.
 
     Args:
@@ -57,7 +57,7 @@ def play_games(
       keep_next: whether rows hold `next_observation` as well.
 
     Returns:
-      Rows `[max_steps, num_games]`.
+      A trajectory `[max_steps, num_games]`.
     """
     start_key, play_key = jax.random.split(key)
     step = _stepper(env, params, act, max_steps, value, keep_next)
@@ -65,7 +65,7 @@ def play_games(
 
     def masked_step(
         games: tuple[ActiveGames, jax.Array], time: jax.Array
-    ) -> tuple[tuple[ActiveGames, jax.Array], Rows]:
+    ) -> tuple[tuple[ActiveGames, jax.Array], Trajectory]:
         running, mask = games
         after, rows = step(running, jax.random.fold_in(play_key, time))
         rows = rows._replace(
@@ -88,14 +88,14 @@ def play_games(
 
     def skip(
         games: tuple[ActiveGames, jax.Array], times: jax.Array
-    ) -> tuple[tuple[ActiveGames, jax.Array], Rows]:
+    ) -> tuple[tuple[ActiveGames, jax.Array], Trajectory]:
         rows = blank._replace(observation=games[0].observation, return_so_far=games[0].return_so_far)
         rows = jax.tree.map(lambda x: jnp.broadcast_to(x[None], (_BLOCK, *x.shape)), rows)
         return games, rows._replace(time=jnp.broadcast_to(times[:, None], rows.time.shape))
 
     def block(
         games: tuple[ActiveGames, jax.Array], times: jax.Array
-    ) -> tuple[tuple[ActiveGames, jax.Array], Rows]:
+    ) -> tuple[tuple[ActiveGames, jax.Array], Trajectory]:
         return jax.lax.cond(games[1].any(), lambda g, t: jax.lax.scan(masked_step, g, t), skip, games, times)
 
     num_blocks = -(-max_steps // _BLOCK)
@@ -115,7 +115,7 @@ def play_segment(
     max_steps: int,
     value: Value | None = None,
     keep_next: bool = False,
-) -> tuple[ActiveGames, Rows]:
+) -> tuple[ActiveGames, Trajectory]:
     """Plays `num_steps` steps of running games, each followed by a fresh one when it ends.
 
     Args:
@@ -203,7 +203,7 @@ def fresh_games(env: Environment, params: Any, key: jax.Array, num_games: int) -
     return ActiveGames(observation, state, jnp.zeros(num_games, jnp.int32), jnp.zeros(num_games, jnp.float32))
 
 
-Step = Callable[[ActiveGames, jax.Array], tuple[ActiveGames, Rows]]
+Step = Callable[[ActiveGames, jax.Array], tuple[ActiveGames, Trajectory]]
 
 
 def _stepper(
@@ -214,7 +214,7 @@ def _stepper(
     def one_game(key, state, action):
         return environments.step(env, key, state, action, params)
 
-    def step(running: ActiveGames, key: jax.Array) -> tuple[ActiveGames, Rows]:
+    def step(running: ActiveGames, key: jax.Array) -> tuple[ActiveGames, Trajectory]:
         act_key, step_key = jax.random.split(key)
         choice = act(act_key, running.observation)
         keys = jax.random.split(step_key, running.time.shape[0])
@@ -224,7 +224,7 @@ def _stepper(
         truncated = (truncated | (running.time + 1 >= max_steps)) & ~terminated
         return_so_far = running.return_so_far + reward
         after = ActiveGames(observation, state, running.time + 1, return_so_far, running.carry)
-        rows = Rows(
+        rows = Trajectory(
             running.observation,
             choice.action,
             reward,
@@ -245,7 +245,7 @@ def _stepper(
 def _with_resets(step: Step, env: Environment, params: Any) -> Step:
     """The step, and fresh games in place of those that ended in it; in steps without an end no reset is computed."""
 
-    def step_and_reset(running: ActiveGames, key: jax.Array) -> tuple[ActiveGames, Rows]:
+    def step_and_reset(running: ActiveGames, key: jax.Array) -> tuple[ActiveGames, Trajectory]:
         step_key, reset_key = jax.random.split(key)
         after, rows = step(running, step_key)
         ended = rows.terminated | rows.truncated

@@ -21,7 +21,7 @@ Act = Callable[[jax.Array, jax.Array], ActionOutput]  # key, observations [N, *s
 Value = Callable[[jax.Array], jax.Array]  # observations [N, *shape] → [N]
 
 
-class Rows(NamedTuple):
+class Trajectory(NamedTuple):
     """Steps of N games, time first."""
 
     observation: jax.Array  # [T, N, *shape]
@@ -59,4 +59,4 @@ class Learner(NamedTuple):
     act: Callable[
         [Any, jax.Array, jax.Array], ActionOutput
     ]  # state, key, observations [N, *shape] → ActionOutput
-    learn: Callable[[Any, jax.Array, Rows, jax.Array], tuple[Any, Any]]
+    learn: Callable[[Any, jax.Array, Trajectory, jax.Array], tuple[Any, Any]]

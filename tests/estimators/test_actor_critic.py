@@ -13,7 +13,7 @@ import purepg
 from purepg import baselines, critics, exact, returns
 from purepg.errors import InvalidInput
 from purepg.rollout import collection
-from purepg.rollout.trajectory import Rows
+from purepg.rollout.trajectory import Trajectory
 
 GAMMA, DECAY = 0.9, 0.6
 FLOAT = {"rtol": 1e-5, "atol": 2e-6}
@@ -93,7 +93,7 @@ def every_game(steps=STEPS):
     time = np.broadcast_to(np.arange(steps), observation.shape)
     mask, last = time < length[:, None], time == length[:, None] - 1
     reward = np.where(mask, REWARD[observation, action], 0.0)
-    rows = Rows(
+    rows = Trajectory(
         observation.astype(np.int32),
         action.astype(np.int32),
         reward.astype(np.float32),
@@ -270,7 +270,7 @@ def segment_rows(seed=0):
         time[t] = np.where(terminated[t - 1] | truncated[t - 1], 0, time[t - 1] + 1)
     reward = generator.normal(size=shape).astype(np.float32)
     cut = truncated | (np.arange(SEGMENT_STEPS)[:, None] == SEGMENT_STEPS - 1) & ~terminated
-    return Rows(
+    return Trajectory(
         generator.integers(END, size=shape).astype(np.int32),
         generator.integers(2, size=shape).astype(np.int32),
         reward,

@@ -21,7 +21,7 @@ from purepg.estimators.baselines import (
     ScoreProducts,
     Value,
 )
-from purepg.rollout.trajectory import Rows
+from purepg.rollout.trajectory import Trajectory
 
 STEPS, GAMES = 3, 4  # those of the task below
 TASK = two_states(GAMES)
@@ -40,7 +40,9 @@ def batch(seed):
     time = np.broadcast_to(np.arange(STEPS)[:, None], mask.shape)
     value = generator.normal(0.0, 1.0, mask.shape).astype(np.float32)
     return_so_far = returns.cumsum(axis=0)
-    return jnp.asarray(returns), Rows(zeros, zeros, returns, end, zeros > 0, mask, time, return_so_far, value)
+    return jnp.asarray(returns), Trajectory(
+        zeros, zeros, returns, end, zeros > 0, mask, time, return_so_far, value
+    )
 
 
 def values(baseline, returns, rows, state=None):

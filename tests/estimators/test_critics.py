@@ -14,7 +14,7 @@ import purepg
 from purepg import baselines, critics
 from purepg.errors import InvalidInput
 from purepg.rollout import collection
-from purepg.rollout.trajectory import Rows
+from purepg.rollout.trajectory import Trajectory
 
 KEY = jax.random.key(0)
 GAMMA, LIMIT = 0.9, 20
@@ -144,7 +144,7 @@ def some_rows(seed=0):
     mask, last = time < length, time == length - 1
     terminated = last & (np.arange(GAMES) == 2)
     reward = np.where(mask, generator.normal(size=shape), 0.0)
-    rows = Rows(
+    rows = Trajectory(
         observation=generator.normal(size=(*shape, 3)),
         action=generator.integers(2, size=shape),
         reward=reward,

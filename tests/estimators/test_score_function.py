@@ -13,7 +13,7 @@ from purepg import baselines, estimators, exact
 from purepg.errors import InvalidInput
 from purepg.estimators import score_function
 from purepg.estimators.score_function import Learned
-from purepg.rollout.trajectory import Rows
+from purepg.rollout.trajectory import Trajectory
 
 GAMMA = 0.9
 HYPER = purepg.Hyperparams(discount=GAMMA)
@@ -137,7 +137,7 @@ class OneForEachGame(baselines.NoBaseline):
 def test_what_has_another_shape_is_named():
     square, false = jnp.zeros((2, 2)), jnp.zeros((2, 2), bool)
     whole = jnp.zeros((2, 2), jnp.int32)
-    rows = Rows(whole, whole, square, false, false, ~false, whole, square)
+    rows = Trajectory(whole, whole, square, false, false, ~false, whole, square)
 
     def message(estimator, rows):
         with pytest.raises(InvalidInput) as caught:
@@ -176,7 +176,9 @@ def test_variance_on_a_bandit_is_the_known_one(better, baseline, variance):
         false, true = jnp.zeros((1, 1), bool), jnp.ones((1, 1), bool)
         zero = jnp.zeros((1, 1), jnp.int32)
         reward = jnp.full((1, 1), reward)
-        rows = Rows(zero, jnp.full((1, 1), action), reward, true, false, true, zero, return_so_far=reward)
+        rows = Trajectory(
+            zero, jnp.full((1, 1), action), reward, true, false, true, zero, return_so_far=reward
+        )
         return estimator.estimate_from(task, HYPER, logits, NOTHING, rows).gradient["table"][0]
 
     gradients = np.array([one(0, 1.0), one(1, 0.0)])

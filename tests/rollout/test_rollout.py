@@ -13,7 +13,7 @@ from gymnax.environments.misc import bernoulli_bandit
 
 from purepg.rollout.collection import episode_returns
 from purepg.rollout.rollout import play_games
-from purepg.rollout.trajectory import ActionOutput, Rows
+from purepg.rollout.trajectory import ActionOutput, Trajectory
 
 CARTPOLE = cartpole.CartPole()
 FOREVER = CARTPOLE.default_params.replace(
@@ -30,7 +30,7 @@ quick_jit = functools.partial(
 
 
 # What every row holds; `value` and `bootstrap_value` are None here, where nothing gives them.
-FIELDS = Rows._fields[:8]
+FIELDS = Trajectory._fields[:8]
 
 
 def chosen(action):
@@ -64,7 +64,7 @@ def cartpole_rows():
 
 
 def loop(first, actions):
-    """What CartPole's rows must be, from its first observations and the actions; [T, N, ...] like `Rows`.
+    """What CartPole's rows must be, from its first observations and the actions; [T, N, ...] like `Trajectory`.
 
     CartPole observes its whole state and draws nothing, so that a game can be played again from its observation.
     """
@@ -93,7 +93,7 @@ def loop(first, actions):
                 column.append(value)
         for columns, column in zip(expected, row, strict=True):
             columns.append(column)
-    return Rows(*map(np.array, expected))
+    return Trajectory(*map(np.array, expected))
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from gymnax.environments import environment, spaces
 import purepg
 from purepg import estimators
 from purepg.rollout.rollout import fresh_games, play_and_learn, play_games, play_segment, staggered_games
-from purepg.rollout.trajectory import ActionOutput, Learner, Rows
+from purepg.rollout.trajectory import ActionOutput, Learner, Trajectory
 
 KEY = jax.random.key(0)
 
@@ -134,7 +134,7 @@ def continuing_games(start, rows):
     return expected
 
 
-@pytest.mark.parametrize("field", Rows._fields)
+@pytest.mark.parametrize("field", Trajectory._fields)
 def test_two_segments_are_one_continuing_game(field, two_segments):
     """By a loop: times, returns so far, ends, the next observation before any reset, V of it where a game is cut."""
     start, _, _, rows = two_segments
