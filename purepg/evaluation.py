@@ -29,8 +29,8 @@ def evaluate(
     deterministic: bool = True,
 ) -> Evaluation:
     """Plays `num_games` fresh games with the parameters of one seed, by the policy's mode or sampled from it. Pure."""
-    rows = play(method, hyper, params, key, num_games, deterministic=deterministic)
-    return Evaluation(collection.episode_returns(rows), rows.mask.sum(axis=0, dtype=jnp.int32))
+    trajectory = play(method, hyper, params, key, num_games, deterministic=deterministic)
+    return Evaluation(collection.episode_returns(trajectory), trajectory.mask.sum(axis=0, dtype=jnp.int32))
 
 
 def play(

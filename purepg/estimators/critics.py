@@ -82,7 +82,7 @@ class _InPolicy:
     def outputs(self, task: Task, params: Params, state: Any, observation: jax.Array) -> Outputs:
         return self.bind(task).outputs(params, observation)  # pyright: ignore
 
-    def update(self, task, hyper, params, state, rows, target, scale) -> Any:
+    def update(self, task, hyper, params, state, trajectory, target, scale) -> Any:
         return state
 
 

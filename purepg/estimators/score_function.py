@@ -131,7 +131,7 @@ class ScoreFunction(WithCritic):
     def estimate_from(
         self, task: Task, hyper: Hyperparams, params: Params, state: EstimatorState, trajectory: Trajectory
     ) -> Estimate:
-        """The estimate from rows `[T, N]` that the policy of `params` has collected."""
+        """The estimate from a trajectory `[T, N]` that the policy of `params` has collected."""
         collection.check_rows(trajectory)
         target = jnp.where(trajectory.mask, self._target(hyper, trajectory), 0.0)
         step_weight = trajectory.mask.astype(jnp.float32)

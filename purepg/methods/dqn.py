@@ -200,7 +200,7 @@ class DQN(Method):
     def _play(
         self, hyper: Hyperparams, act: Act, running: ActiveGames, key: jax.Array
     ) -> tuple[ActiveGames, tuple[Trajectory, Transitions]]:
-        """T steps of every game: rows and transitions `[T, N]`."""
+        """T steps of every game: trajectory and transitions `[T, N]`."""
         running, trajectory = collection.collect(self.task, hyper, act, running, key, keep_next=True)
         transitions = Transitions(
             trajectory.observation,

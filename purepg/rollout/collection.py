@@ -1,7 +1,7 @@
 """Collection: games in the way that the task asks for. Whatever plays in purepg's environments plays through here.
 
-An update's rows come from `collect`, those of a learner that changes with every step from `collect_and_learn`; the rest
-says what is read off rows.
+An update's trajectory comes from `collect`, that of a learner that changes with every step from `collect_and_learn`; the rest
+says what is read off it.
 """
 
 from typing import Any
@@ -50,12 +50,12 @@ def collect(
     keep_next: bool = False,
     differentiable: bool = False,
 ) -> tuple[Any, Trajectory]:
-    """Plays one update's rows `[T, N]` by `act`: what is carried on, and the rows.
+    """Plays one update's trajectory `[T, N]` by `act`: what is carried on, and the trajectory.
 
     Args:
       running: what `start` or the update before gave; `()` where the task asks for whole games.
       value: V, for `bootstrap_value`.
-      keep_next: whether rows hold `next_observation` as well.
+      keep_next: whether it holds `next_observation` as well.
       differentiable: whether gradients flow through transitions.
     """
     env, params = _environment(task, hyper, differentiable=differentiable)
@@ -76,7 +76,7 @@ def collect_and_learn(
 
 
 def check_rows(trajectory: Trajectory) -> None:
-    """Refuses rows `[T, N, ...]` whose fields are not of one length and as many games."""
+    """Refuses a trajectory `[T, N, ...]` whose fields are not of one length and as many games."""
     of_games, values = (
         trajectory.mask.shape,
         {"value": trajectory.value, "bootstrap_value": trajectory.bootstrap_value},
