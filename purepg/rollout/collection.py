@@ -1,7 +1,7 @@
 """Collection: games in the way that the task asks for. Whatever plays in purepg's environments plays through here.
 
-An update's trajectory comes from `collect`, that of a learner that changes with every step from `collect_and_learn`; the
-rest says what is read off it.
+An update's trajectory comes from `collect`, that of a learner that changes with every step from
+`collect_and_learn`; the rest says what is read off it.
 """
 
 from typing import Any
