@@ -11,7 +11,7 @@ from problems import two_states
 import purepg
 from purepg import estimators
 from purepg.errors import InvalidInput
-from purepg.runs import run_length, runner
+from purepg.runs import programs, run_length, runner
 
 METHOD = purepg.PolicyGradient(two_states(num_games=8), estimators.make("reinforce-loo"))
 HYPER = purepg.Hyperparams(learning_rate=0.05, discount=0.9)
@@ -51,7 +51,7 @@ def test_evaluation_during_training_is_seen_and_leaves_the_training_alone(result
     seen = run.dataset["greedy_return"].values
     assert np.isnan(seen[:, [0, 2]]).all()
     state, _ = purepg.train(METHOD, HYPER, purepg.init(METHOD, HYPER, jax.random.key(1)), 2)
-    own = jax.random.fold_in(jax.random.fold_in(state.key, runner._EVALUATION_STREAM + 1), 2)
+    own = jax.random.fold_in(jax.random.fold_in(state.key, programs.EVALUATION_STREAM + 1), 2)
     played = purepg.evaluate(METHOD, HYPER, METHOD.params(state.learner), own, 20)
     np.testing.assert_allclose(
         run.dataset["greedy_return"].sel(seed=1, iteration=2), played.returns.mean(), rtol=1e-5
