@@ -27,86 +27,22 @@ What a learner estimates can be compared with what is true: those with finitely 
 `BallAgainstWall` its mean reward (`env.expected_reward(mean, std, params)`). Those from `LQR` on have
 continuous states and actions, and gradients flow through them after `env.with_transition_gradients()`.
 
-The classes are imported when first used: `import envs` alone is quick.
+The classes are imported when first used: `import envs` alone is quick. Their names and modules are in `__init__.pyi`,
+where an environment is added; `IDS` takes every one there that can be constructed
+without arguments and without an extra.
+
+Where a project has its own package `envs`, purepg finds these beside itself, as `purepg_envs`.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+import inspect
+import sys
+from typing import Any
 
-if TYPE_CHECKING:
-    from envs.ball import BallAgainstWall
-    from envs.bandit import Bandit
-    from envs.brax_env import Brax
-    from envs.cartpole_swing_up import CartPoleSwingUp
-    from envs.chain import Chain
-    from envs.chaos import LogisticMap
-    from envs.cliff_walking import CliffWalking
-    from envs.corridor import ShortCorridor
-    from envs.finite_mdp import ExactModel, FiniteMDP, FiniteMDPParams, FiniteMDPState
-    from envs.gridworld import GridWorld
-    from envs.lqr import LQR, ExactLQR, ScalarLQR
-    from envs.point_mass import PointMass
-    from envs.taxi import Taxi
+import lazy_loader
 
-__all__ = [
-    "IDS",
-    "LQR",
-    "BallAgainstWall",
-    "Bandit",
-    "Brax",
-    "CartPoleSwingUp",
-    "Chain",
-    "CliffWalking",
-    "ExactLQR",
-    "ExactModel",
-    "FiniteMDP",
-    "FiniteMDPParams",
-    "FiniteMDPState",
-    "GridWorld",
-    "LogisticMap",
-    "PointMass",
-    "ScalarLQR",
-    "ShortCorridor",
-    "Taxi",
-    "register",
-]
-
-_MODULE_OF = {
-    "BallAgainstWall": "ball",
-    "Bandit": "bandit",
-    "Brax": "brax_env",
-    "CartPoleSwingUp": "cartpole_swing_up",
-    "Chain": "chain",
-    "CliffWalking": "cliff_walking",
-    "ExactLQR": "lqr",
-    "ExactModel": "finite_mdp",
-    "FiniteMDP": "finite_mdp",
-    "FiniteMDPParams": "finite_mdp",
-    "FiniteMDPState": "finite_mdp",
-    "GridWorld": "gridworld",
-    "LQR": "lqr",
-    "LogisticMap": "chaos",
-    "PointMass": "point_mass",
-    "ScalarLQR": "lqr",
-    "ShortCorridor": "corridor",
-    "Taxi": "taxi",
-}
-_REGISTERED = (
-    "Bandit",
-    "Chain",
-    "ShortCorridor",
-    "GridWorld",
-    "CliffWalking",
-    "Taxi",
-    "LQR",
-    "ScalarLQR",
-    "PointMass",
-    "CartPoleSwingUp",
-    "BallAgainstWall",
-    "LogisticMap",
-)
-
-IDS: dict[str, Any]  # gymnax id → class, for every environment that needs no arguments
+_import, _, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_classes = tuple(__all__)
+__all__ += ["IDS", "register"]
 
 
 def register() -> None:
@@ -121,7 +57,7 @@ def register() -> None:
     for env_id, environment in __getattr__("IDS").items():
         if env_id not in known:
             registration.register(env_id, environment)
-        elif known[env_id] is not environment:
+        elif _source(known[env_id]) != _source(environment):
             raise ValueError(
                 f"gymnax already has another environment under the id {env_id!r}, {known[env_id]!r}: an id "
                 f"is given once; register yours under another one, or construct envs.{env_id} directly"
@@ -131,14 +67,34 @@ def register() -> None:
 def __getattr__(name: str) -> Any:
     """Import a class, or the table of classes, when it is first asked for (PEP 562)."""
     if name == "IDS":
-        value = {env_id: getattr(_module(env_id), env_id) for env_id in _REGISTERED}
-    elif name in _MODULE_OF:
-        value = getattr(_module(name), name)
-    else:
+        found = {env_id: _import(env_id) for env_id in _classes}
+        value = {env_id: made for env_id, made in found.items() if _needs_nothing(made)}
+        return globals().setdefault("IDS", value)
+    if name not in _classes:
         raise AttributeError(f"module 'envs' has no attribute {name!r}; it has {', '.join(__all__)}")
-    globals()[name] = value
-    return value
+    return _import(name)
 
 
-def _module(name: str) -> Any:
-    return importlib.import_module(f"{__name__}.{_MODULE_OF[name]}")
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+def _needs_nothing(made: Any) -> bool:
+    """Whether it is an environment that can be constructed as it is."""
+    from gymnax.environments.environment import Environment
+
+    return (
+        issubclass(made, Environment)
+        and not hasattr(made, "needs_extra")
+        and all(
+            parameter.default is not parameter.empty
+            or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+            for parameter in inspect.signature(made).parameters.values()
+        )
+    )
+
+
+def _source(made: Any) -> Any:
+    """File and name of a class: this package may be there twice, as `envs` and as `purepg_envs`."""
+    file = getattr(sys.modules.get(made.__module__), "__file__", None)
+    return (file, made.__qualname__) if file else made

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from gymnax.environments import environment, spaces
 
-from envs import _checks
+from . import _checks
 
 State = TypeVar("State", bound=environment.EnvState)
 Params = TypeVar("Params", bound=environment.EnvParams)

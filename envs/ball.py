@@ -35,8 +35,8 @@ from flax import struct
 from gymnax.environments import environment
 from jax.scipy.stats import norm
 
-from envs import _checks
-from envs._differentiable import DifferentiableEnvironment, positive
+from . import _checks
+from ._differentiable import DifferentiableEnvironment, positive
 
 _STEEPEST = float(np.float32(np.pi / 2))
 

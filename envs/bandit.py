@@ -12,8 +12,8 @@ Reference: Sutton & Barto, Reinforcement Learning (2018), chapter 2, in particul
 import numpy as np
 from numpy.typing import ArrayLike
 
-from envs import _checks
-from envs.finite_mdp import FiniteMDP
+from . import _checks
+from .finite_mdp import FiniteMDP
 
 
 class Bandit(FiniteMDP):

@@ -27,8 +27,8 @@ import jax.numpy as jnp
 from flax import struct
 from gymnax.environments import environment
 
-from envs import _checks
-from envs._differentiable import DifferentiableEnvironment
+from . import _checks
+from ._differentiable import DifferentiableEnvironment
 
 BACKENDS = ("spring", "positional", "generalized", "mjx")
 
@@ -61,6 +61,7 @@ class Brax(DifferentiableEnvironment[BraxState, BraxParams]):
         ValueError: it has no such environment or backend.
     """
 
+    needs_extra = "brax"  # so that no id is registered that may not be made
     _action_bounds = (-1.0, 1.0)
 
     def __init__(

@@ -29,8 +29,8 @@ import jax.numpy as jnp
 from flax import struct
 from gymnax.environments import environment
 
-from envs import _checks
-from envs._differentiable import DifferentiableEnvironment, positive
+from . import _checks
+from ._differentiable import DifferentiableEnvironment, positive
 
 
 @struct.dataclass

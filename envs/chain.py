@@ -13,8 +13,8 @@ Reference: Sutton & Barto, Reinforcement Learning (2018), example 6.2.
 
 import numpy as np
 
-from envs import _checks
-from envs.finite_mdp import FiniteMDP
+from . import _checks
+from .finite_mdp import FiniteMDP
 
 
 class Chain(FiniteMDP):

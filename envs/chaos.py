@@ -31,8 +31,8 @@ import jax.numpy as jnp
 from flax import struct
 from gymnax.environments import environment, spaces
 
-from envs import _checks
-from envs._differentiable import DifferentiableEnvironment
+from . import _checks
+from ._differentiable import DifferentiableEnvironment
 
 
 @struct.dataclass

@@ -20,7 +20,7 @@ Reference: Sutton & Barto, Reinforcement Learning (2018), example 6.6.
 
 import numpy as np
 
-from envs.deterministic_mdp import DeterministicMDP
+from .deterministic_mdp import DeterministicMDP
 
 UP, RIGHT, DOWN, LEFT = range(4)
 

@@ -14,7 +14,7 @@ Reference: Sutton & Barto, Reinforcement Learning (2018), example 13.1. The last
 (some published code pays 0 there, which shifts every value by 1).
 """
 
-from envs.finite_mdp import FiniteMDP
+from .finite_mdp import FiniteMDP
 
 _LEFT_RIGHT = ((0, 1), (2, 0), (1, 3), (3, 3))  # [S, A], state after the action
 

@@ -18,7 +18,7 @@ import numpy as np
 from flax import struct
 from numpy.typing import ArrayLike
 
-from envs.finite_mdp import ExactModel, FiniteMDP, FiniteMDPParams, FiniteMDPState
+from .finite_mdp import ExactModel, FiniteMDP, FiniteMDPParams, FiniteMDPState
 
 
 @struct.dataclass(kw_only=True)

@@ -29,7 +29,7 @@ from flax import struct
 from gymnax.environments import environment, spaces
 from numpy.typing import ArrayLike
 
-from envs import _checks
+from . import _checks
 
 
 @struct.dataclass

@@ -16,8 +16,8 @@ Reference: Russell & Norvig, Artificial Intelligence: A Modern Approach (3rd ed.
 
 import numpy as np
 
-from envs import _checks
-from envs.finite_mdp import FiniteMDP
+from . import _checks
+from .finite_mdp import FiniteMDP
 
 DEFAULT_MAP = """
 ...G

@@ -32,8 +32,8 @@ from flax import struct
 from gymnax.environments import environment
 from numpy.typing import ArrayLike
 
-from envs import _checks
-from envs._differentiable import DifferentiableEnvironment
+from . import _checks
+from ._differentiable import DifferentiableEnvironment
 
 
 @struct.dataclass

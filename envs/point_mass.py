@@ -25,8 +25,8 @@ from flax import struct
 from gymnax.environments import environment
 from numpy.typing import ArrayLike
 
-from envs import _checks
-from envs._differentiable import DifferentiableEnvironment, positive
+from . import _checks
+from ._differentiable import DifferentiableEnvironment, positive
 
 
 @struct.dataclass

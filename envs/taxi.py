@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.deterministic_mdp import DeterministicMDP
+from .deterministic_mdp import DeterministicMDP
 
 SOUTH, NORTH, EAST, WEST, PICK_UP, DROP_OFF = range(6)
 

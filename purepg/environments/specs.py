@@ -19,10 +19,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import purepg
 from purepg.errors import InvalidInput
 from purepg.errors.dtypes import usual_promotions
-from purepg.names import did_you_mean, import_object
+from purepg.names import did_you_mean, import_object, our_envs
 
 Environment = Any  # a gymnax 1.x Environment
 
@@ -159,7 +158,7 @@ def differentiable(spec: EnvironmentSpec) -> Environment:
 
 def names() -> list[str]:
     """Every id that can be given: gymnax's own, those registered at run time, those of `envs`."""
-    _register_ours()
+    our_envs().register()
     import gymnax
 
     return list(gymnax.registered_envs)
@@ -210,29 +209,17 @@ def _factory(name: str) -> Callable[..., Environment]:
     from gymnax import registration
 
     if name not in gymnax.registered_envs:
-        shadow = _register_ours()
+        our_envs().register()
         if name not in gymnax.registered_envs:
             close = did_you_mean(name, gymnax.registered_envs)
             raise InvalidInput(
-                f"unknown environment {name!r}{close}; `purepg list` shows all, module:Class names your own{shadow}"
+                f"unknown environment {name!r}{close}; `purepg list` shows all, module:Class names your own"
             )
     return functools.partial(_make, registration, name)
 
 
 def _make(registration, name, **arguments):
     return registration.make(name, **arguments)[0]
-
-
-def _register_ours() -> str:
-    """Registers `envs` with gymnax; where another package of that name shadows ours, a note that says so."""
-    import envs
-
-    ours = pathlib.Path(purepg.__file__).resolve().parent.parent / "envs"
-    found = pathlib.Path(next(iter(envs.__path__), "")).resolve()
-    if found != ours:
-        return f" (purepg's own environments are missing: another package `envs` in {found} shadows them)"
-    envs.register()
-    return ""
 
 
 def _freeze(name: str, value: Any) -> Any:

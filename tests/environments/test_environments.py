@@ -1,9 +1,6 @@
 """Specs, names and what the rest asks of an environment; every gymnax environment can be played."""
 
 import dataclasses
-import importlib
-import re
-import sys
 
 import gymnax
 import jax
@@ -16,7 +13,7 @@ from gymnax.environments.classic_control import cartpole
 
 import purepg
 from purepg import environments
-from purepg.environments import Inputs, specs
+from purepg.environments import Inputs
 from purepg.errors import InvalidInput
 from purepg.rollout.rollout import play_games
 from purepg.rollout.trajectory import ActionOutput
@@ -196,7 +193,8 @@ def test_names_registers_ours(registry):
 
 def test_ours_are_found_without_asking_for_the_names(registry):
     forget(registry, *OURS)
-    assert specs._factory("ShortCorridor")().name == "ShortCorridor"
+    fresh = purepg.environment("ShortCorridor", max_steps=321)  # of no other test: what is made is kept
+    assert environments.resolve(fresh).name == "ShortCorridor"
 
 
 def forget(registry, *ids):
@@ -208,33 +206,6 @@ def forget(registry, *ids):
 def test_names_is_a_copy():
     environments.names().clear()
     assert environments.names()
-
-
-@pytest.fixture
-def shadow(registry, tmp_path, monkeypatch):
-    """Another package `envs` first on the path, nothing of ours imported yet."""
-    forget(registry, *OURS)
-    (tmp_path / "envs").mkdir()
-    (tmp_path / "envs" / "__init__.py").touch()
-    for name in [name for name in sys.modules if name.partition(".")[0] == "envs"]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    importlib.invalidate_caches()
-    return tmp_path / "envs"
-
-
-def test_another_envs_package_is_named_in_the_error(shadow):
-    """A user's project often has a folder of that name."""
-    found = re.escape(str(shadow.resolve()))
-    with pytest.raises(
-        InvalidInput, match=f"'ShortCorridor'.*another package `envs` in {found} shadows them"
-    ):
-        specs._factory("ShortCorridor")
-
-
-def test_another_envs_package_hides_only_ours(shadow):
-    assert specs._factory("CartPole-v1")().name == "CartPole-v1"
-    assert not set(OURS) & set(environments.names())
 
 
 # What the rest asks

@@ -161,6 +161,20 @@ def test_unknown_name_lists_the_known_ones():
     assert all(hasattr(envs, name) for name in envs.__all__)
 
 
+def test_the_ids_are_those_that_need_neither_arguments_nor_an_extra():
+    """Derived from the stub: a class that is added there is here, or says why not."""
+    assert set(envs.__all__) - set(envs.IDS) == {
+        *("IDS", "register", "Brax", "FiniteMDP"),  # an extra; arguments
+        *("ExactLQR", "ExactModel", "FiniteMDPParams", "FiniteMDPState"),  # no environments
+    }
+
+
+def test_the_table_names_every_environment():
+    table = {row.split("|")[1] for row in (envs.__doc__ or "").splitlines() if row.startswith("| `")}
+    named = {name.strip(" `") for cell in table for name in cell.split(",")}
+    assert named == {*envs.IDS, "Brax", "FiniteMDP"}
+
+
 def test_import_is_light_and_stands_alone():
     """`import envs` loads neither JAX nor gymnax, and no environment imports purepg."""
     folder = pathlib.Path(envs.__file__).parent
