@@ -1,8 +1,8 @@
 """Gradients of sums over rows, a chunk of rows at a time.
 
 Memory grows with the chunk, not with T·N; on a CPU a chunk that fits the cache is also 1.3 to 1.5 times as fast as
-all rows at once. Chunks without a live row are passed over, so that games which ended early cost nothing (unless under
-`vmap`).
+all rows at once. Chunks without a live row are passed over, so that games which ended early cost nothing; of seeds
+mapped side by side those without a live row of any.
 
 Where several devices have the same seed (`purepg.seeds`, placement "shared"), each takes its share of the chunks.
 """
@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from purepg.errors import InvalidInput
+from purepg.machines.branches import any_mapped
 from purepg.policies.networks import Params
 from purepg.task import AUTOMATIC, ROWS_ELSEWHERE, ROWS_ON_CPU, Backend
 
@@ -70,7 +71,7 @@ def _in_chunks(
         def pass_over(gradient):
             return gradient, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), extra_like)
 
-        return jax.lax.cond(live.any(), differentiate, pass_over, gradient)
+        return jax.lax.cond(any_mapped(live.any()), differentiate, pass_over, gradient)
 
     total, extra = jax.lax.scan(add_chunk, jax.tree.map(jnp.zeros_like, params), chunks)
     if num_devices > 1:
