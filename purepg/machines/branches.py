@@ -1,7 +1,7 @@
 """Branches that stay branches under `vmap`.
 
-Where a predicate is mapped, `lax.cond` becomes a select: both branches are computed, for all, always. If a branch may as
-well be taken by all as soon as one needs it, its predicate can be the same for all, and the branch stays.
+Where a predicate is mapped, `lax.cond` becomes a select: both branches are computed, for all, always. If a branch may
+as well be taken by all as soon as one needs it, its predicate can be the same for all, and the branch stays.
 """
 
 import jax
