@@ -1,8 +1,8 @@
 """Many seeds from start to end, in memory or in a folder that can be gone on with.
 
-    runner         the host's loop: `purepg.run`, `purepg.resume`
-    results        what a run gives: `purepg.Result`, `purepg.load`
-    run_options    how a run is carried out; run_length: how many updates that is
-    run_folder     what lies in a folder: configuration, records, saved_state, checkpoint; old_runs reads earlier formats
-    loggers        metrics to TensorBoard and the like while a run goes on
+runner         the host's loop: `purepg.run`, `purepg.resume`
+results        what a run gives: `purepg.Result`, `purepg.load`
+run_options    how a run is carried out; run_length: how many updates that is
+run_folder     what lies in a folder: configuration, records, saved_state, checkpoint; old_runs reads earlier formats
+loggers        metrics to TensorBoard and the like while a run goes on
 """

@@ -20,10 +20,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from purepg.machines import files
-from purepg.runs import saved_state
 from purepg.errors import InvalidInput
+from purepg.machines import files
 from purepg.rollout.metrics import Average, Metrics
+from purepg.runs import saved_state
 
 _KEPT = 2  # the one before the newest is what a damaged newest falls back to
 _LOOKS = 100  # at a folder that changes while it is read

@@ -18,9 +18,9 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from purepg.task import of_machine
 from purepg.errors import InvalidInput
 from purepg.names import import_object, spellings
+from purepg.task import of_machine
 
 _DEFAULT = {"default": True}
 

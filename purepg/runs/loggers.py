@@ -14,8 +14,8 @@ import uuid
 import weakref
 from collections.abc import Callable, Iterator
 
-from purepg.machines import files
 from purepg.errors import InvalidInput
+from purepg.machines import files
 from purepg.runs.run_options import Progress
 
 Reporter = Callable[[Progress], None]

@@ -16,13 +16,12 @@ from typing import Any
 
 import flax.linen as nn
 
-from purepg.errors import checks
-from purepg.environments import env_params
 from purepg import environments, hyperparams
-from purepg.task import of_machine
-from purepg.errors import InvalidInput
+from purepg.environments import env_params
+from purepg.errors import InvalidInput, checks
 from purepg.hyperparams import Hyperparams
 from purepg.names import did_you_mean
+from purepg.task import of_machine
 
 _BY_NATURE = ("task", "collect", "estimator")  # of these a method has one
 _NUMBERS = tuple(field.name for field in dataclasses.fields(Hyperparams) if field.name != "env")

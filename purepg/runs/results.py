@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from purepg.environments import env_params
-from purepg.machines import files
 from purepg import hyperparams
-from purepg.runs import run_folder, saved_state
-from purepg.statistics import seed_metrics
+from purepg.environments import env_params
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
-from purepg.rollout.metrics import Metrics
+from purepg.machines import files
 from purepg.policies.networks import Params
+from purepg.rollout.metrics import Metrics
+from purepg.runs import run_folder, saved_state
 from purepg.runs.plans import Plan
+from purepg.statistics import seed_metrics
 from purepg.training import Method, TrainState
 
 if TYPE_CHECKING:

@@ -20,21 +20,19 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
-import numpy as np
 
 from purepg import __version__, hyperparams
-from purepg.runs import checkpoint, configuration, old_runs, saved_state
+from purepg.errors import InvalidInput
 from purepg.machines import files
 from purepg.machines import seeds as seed_axis
-from purepg.runs import plans
+from purepg.runs import checkpoint, old_runs, plans, saved_state
 from purepg.runs.checkpoint import Checkpoints, Reached
 from purepg.runs.plans import FORMAT, Plan
-from purepg.errors import InvalidInput
-from purepg.hyperparams import Hyperparams
-from purepg.training import Method, TrainState, init
+from purepg.training import TrainState, init
 
 if TYPE_CHECKING:
     import xarray
+
 
 def check_writable(directory: str | os.PathLike) -> pathlib.Path:
     """The folder's path, once it is clear that a new folder can be made there; its parents are made.

@@ -7,13 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from purepg.errors import checks
-from purepg.runs import run_length
-from purepg.machines import seeds
-from purepg.task import AUTOMATIC
-from purepg.errors import InvalidInput, whole_number
+from purepg.errors import InvalidInput, checks, whole_number
 from purepg.hyperparams import Hyperparams
+from purepg.machines import seeds
+from purepg.runs import run_length
 from purepg.runs.plans import Plan
+from purepg.task import AUTOMATIC
 from purepg.training import Method, fitted
 
 

@@ -1,7 +1,6 @@
 """The host loop: hundreds of seeds through compiled chunks of updates, with progress between them."""
 
 import contextlib
-import functools
 import math
 import os
 import pathlib
@@ -10,24 +9,23 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from purepg.machines import files, folder_lock, memory
 from purepg import hyperparams
-from purepg.runs import programs, results, run_folder, run_length, saved_state
-from purepg.machines import seeds as seed_axis
-from purepg.runs.checkpoint import Checkpoints, Reached
 from purepg.errors import InvalidInput, whole_number
-from purepg.evaluation import Evaluation, evaluate
+from purepg.evaluation import Evaluation
 from purepg.hyperparams import Hyperparams
-from purepg.rollout.metrics import Average, Metrics
-from purepg.runs.results import Result
-from purepg.runs.plans import Plan
-from purepg.runs.run_options import Progress, RunOptions
+from purepg.machines import files, folder_lock, memory
+from purepg.machines import seeds as seed_axis
 from purepg.machines.seeds import Place
+from purepg.runs import programs, results, run_folder, run_length, saved_state
+from purepg.runs.checkpoint import Checkpoints, Reached
+from purepg.runs.plans import Plan
+from purepg.runs.results import Result
+from purepg.runs.run_options import Progress, RunOptions
 from purepg.task import on
-from purepg.training import Method, TrainState, init, train
+from purepg.training import Method, init
+
 
 @memory.explained()
 def run(
@@ -242,7 +240,9 @@ class _Run:
 
     def _evaluate(self) -> np.ndarray:
         """Mean greedy return of each seed, [R]."""
-        play = programs.evaluation(self.method, self.plan.evaluation_games, True, programs.EVALUATION_STREAM, 0)
+        play = programs.evaluation(
+            self.method, self.plan.evaluation_games, True, programs.EVALUATION_STREAM, 0
+        )
         state = self._reached.state
         played = self._compile(play, state)(self.hyper, state)
         return np.asarray(self.place.unpad(played.returns)).mean(axis=1)

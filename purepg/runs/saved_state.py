@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from purepg.machines import files
 from purepg.errors import InvalidInput
+from purepg.machines import files
 
 _FILE = "arrays.npz"
 

@@ -1,7 +1,6 @@
 """A budget of environment steps: the update that reaches it is a seed's last one, and nothing after it is data."""
 
 import json
-import os
 import subprocess
 import sys
 from typing import Any
@@ -15,11 +14,11 @@ from problems import two_states
 
 import purepg
 from purepg import estimators, plotting, presets, report
+from purepg.cli.job import flags_of, parse_job
+from purepg.errors import InvalidInput
 from purepg.runs import run_folder, run_length, saved_state
 from purepg.statistics import seed_metrics
 from purepg.studies import sweep as sweeps
-from purepg.cli.job import flags_of, parse_job
-from purepg.errors import InvalidInput
 
 METHOD = purepg.PolicyGradient(two_states(num_games=8), estimators.make("reinforce-moving"))
 HYPER = purepg.Hyperparams(learning_rate=0.05, discount=0.9)

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import errno
-import os
 import pathlib
 import signal
 import subprocess
@@ -18,9 +17,9 @@ import pytest
 from problems import two_states
 
 import purepg
-from purepg.runs import checkpoint, results, run_folder, saved_state
 from purepg import estimators, report
 from purepg.errors import InvalidInput
+from purepg.runs import checkpoint, results, run_folder, saved_state
 
 GAMES = purepg.PolicyGradient(two_states(num_games=8), estimators.make("reinforce-moving"))
 SEGMENTS = purepg.PolicyGradient(

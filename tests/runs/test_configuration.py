@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 
 import purepg
-from purepg.runs import configuration
 from purepg import estimators, names, presets
 from purepg.errors import InvalidInput
+from purepg.runs import configuration
 
 
 def through_json(value):
@@ -251,7 +251,10 @@ def test_what_is_ours_is_saved_by_its_public_name_and_the_rest_by_its_module(thi
 
 def test_names_follow_from_what_is_public():
     spellings = names.spellings
-    assert spellings("purepg.estimators.baselines", "Mean") == ["purepg:baselines.Mean", "purepg:estimators.Mean"]
+    assert spellings("purepg.estimators.baselines", "Mean") == [
+        "purepg:baselines.Mean",
+        "purepg:estimators.Mean",
+    ]
     assert spellings("purepg.exact.families", "Gamma") == ["purepg:families.Gamma", "purepg:exact.Gamma"]
     assert spellings("purepg.methods.anywhere", "MLP") == ["purepg:MLP"]
     assert spellings("purepg.methods.anywhere", "Own") == []

@@ -10,8 +10,8 @@ import pytest
 from problems import two_states
 
 import purepg
-from purepg.runs import loggers
 from purepg.errors import InvalidInput
+from purepg.runs import loggers
 from purepg.runs.run_options import Progress
 
 

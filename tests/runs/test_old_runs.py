@@ -11,9 +11,9 @@ import xarray
 from test_runner import final_games
 
 import purepg
-from purepg.runs import configuration, old_runs, results, run_folder, runner, saved_state
 from purepg import report, seeds
 from purepg.errors import InvalidInput
+from purepg.runs import configuration, old_runs, plans, results, run_folder, runner, saved_state
 
 DATA = pathlib.Path(__file__).parents[1] / "data"
 FINISHED = [

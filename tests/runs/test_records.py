@@ -12,14 +12,14 @@ from in_process import purepg_command
 
 import purepg
 from purepg import baselines, critics, estimators, presets
+from purepg.cli import study
+from purepg.cli.commands.sweep import Sweep
+from purepg.cli.job import Job, flags_of, parse_job
+from purepg.errors import InvalidInput
+from purepg.hyperparams import Hyperparams
 from purepg.policies import networks
 from purepg.runs import records
 from purepg.studies import sweep as sweeps
-from purepg.cli import study
-from purepg.cli.job import Job, flags_of, parse_job
-from purepg.cli.commands.sweep import Sweep
-from purepg.errors import InvalidInput
-from purepg.hyperparams import Hyperparams
 
 CONTINUOUS = ("pathwise", "pathwise-short")
 TABULAR = ("q-learning", "sarsa", "expected-sarsa")

@@ -16,9 +16,9 @@ from problems import two_states
 
 import purepg
 from purepg import estimators, hyperparams
-from purepg.runs import saved_state
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
+from purepg.runs import saved_state
 
 
 class Wind(NamedTuple):

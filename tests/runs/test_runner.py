@@ -10,8 +10,8 @@ from problems import two_states
 
 import purepg
 from purepg import estimators
-from purepg.runs import run_length, runner
 from purepg.errors import InvalidInput
+from purepg.runs import run_length, runner
 
 METHOD = purepg.PolicyGradient(two_states(num_games=8), estimators.make("reinforce-loo"))
 HYPER = purepg.Hyperparams(learning_rate=0.05, discount=0.9)
