@@ -55,8 +55,8 @@ def _in_chunks(
     function: Callable, axis: str | None, rows_per_chunk: int, params: Params, live: jax.Array, data: Any
 ) -> tuple[Params, Any]:
     num_devices = _num_devices(axis)
-    chunk = min(rows_per_chunk, -(-live.size // num_devices))
-    chunks = jax.tree.map(lambda x: _split(x, chunk, num_devices), (live, data))
+    num_chunks = -(-live.size // (rows_per_chunk * num_devices))
+    chunks = jax.tree.map(lambda x: equal_chunks(x, num_chunks, num_devices), (live, data))
     mine = 0 if num_devices == 1 else jax.lax.axis_index(axis)
     chunks = jax.tree.map(lambda x: x[mine], chunks)
     extra_like = jax.eval_shape(function, params, *jax.tree.map(lambda x: x[0], chunks[1]))[1]
@@ -64,12 +64,14 @@ def _in_chunks(
     def add_chunk(gradient, chunk):
         live, data = chunk
 
-        def differentiate(gradient):
-            more, extra = jax.grad(function, has_aux=True)(params, *data)
-            return jax.tree.map(jnp.add, gradient, more), extra
-
         def pass_over(gradient):
             return gradient, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), extra_like)
+
+        def differentiate(gradient):
+            more, extra = jax.grad(function, has_aux=True)(params, *data)
+            added = jax.tree.map(jnp.add, gradient, more), extra
+            # Beside seeds that have a live row here this one may have none.
+            return jax.tree.map(functools.partial(jnp.where, live.any()), added, pass_over(gradient))
 
         return jax.lax.cond(any_mapped(live.any()), differentiate, pass_over, gradient)
 
@@ -91,8 +93,11 @@ def _num_devices(axis: str | None) -> int:
         ) from error
 
 
-def _split(x: jax.Array, chunk: int, num_devices: int) -> jax.Array:
-    """Rows `[T, N, ...]` as `[devices, chunks, rows, ...]`; the end is filled up with zeros, which are dead rows."""
+def equal_chunks(x: jax.Array, num_chunks: int, num_devices: int) -> jax.Array:
+    """Rows `[T, N, ...]` as equal chunks `[devices, chunks, rows, ...]`, the end filled up with zeros, dead rows.
+
+    There are fewer of these than chunks: of any number of rows little is computed in vain.
+    """
     x = x.reshape((-1, *x.shape[2:]))
-    fill = jnp.zeros((-x.shape[0] % (chunk * num_devices), *x.shape[1:]), x.dtype)
-    return jnp.concatenate([x, fill]).reshape((num_devices, -1, chunk, *x.shape[1:]))
+    fill = jnp.zeros((-x.shape[0] % (num_chunks * num_devices), *x.shape[1:]), x.dtype)
+    return jnp.concatenate([x, fill]).reshape((num_devices, num_chunks, -1, *x.shape[1:]))
