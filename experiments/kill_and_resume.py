@@ -37,9 +37,9 @@ UPDATES = 60
 
 def train(folder: pathlib.Path, estimator: str) -> purepg.Result:
     purepg.seeds.use_all_cores()
-    recipe = presets.preset("CartPole-v1", estimator, num_updates=UPDATES)
+    preset = presets.preset("CartPole-v1", estimator, num_updates=UPDATES)
     return purepg.run(
-        recipe.method, recipe.hyper, 5, UPDATES, evaluation_games=10, directory=folder, checkpoint_seconds=0.0
+        preset.method, preset.hyper, 5, UPDATES, evaluation_games=10, directory=folder, checkpoint_seconds=0.0
     )
 
 

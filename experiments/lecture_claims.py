@@ -4,7 +4,7 @@
 
 CartPole-v1 and Acrobot-v1; reinforce (reward-to-go), reinforce-loo, reinforce-value (V learned beside the policy),
 actor-critic (one-step TD) and gae, each with the defaults of `purepg train`; on Acrobot the first three play 16 games
-an update, 100 updates. Two scores of each seed: greedy return after training, and the mean return over all steps
+an update, 100 updates. Two numbers for each seed: greedy return after training, and the mean return over all steps
 played. The claims:
 
 1. A baseline speeds REINFORCE up: reinforce-loo and reinforce-value beat reinforce.
@@ -63,7 +63,7 @@ ENVIRONMENTS = "CartPole-v1", "Acrobot-v1"
 COUNTS = (3, 5, 7, 10, 14, 20, 28, 40, 56, 80, 112, 160)
 
 
-def recipe(env: str, name: str) -> Preset:
+def preset(env: str, name: str) -> Preset:
     """The default; on Acrobot whole games in smaller batches, equally many for all (up to 500 steps each)."""
     found = presets.preset(
         env, name, num_updates=100 if env == "Acrobot-v1" and name in WHOLE_GAMES else None
@@ -119,10 +119,10 @@ def main(num_seeds: int = 256, out: pathlib.Path = pathlib.Path("lecture_claims"
         folder = out / env
         with reporter("update of a seed") as progress:
             study = purepg.compare(
-                {name: recipe(env, name) for name in ESTIMATORS}, num_seeds, directory=folder, report=progress
+                {name: preset(env, name) for name in ESTIMATORS}, num_seeds, directory=folder, report=progress
             )
-        for score in ("area", "greedy"):
-            found = report.report(study.datasets, score)
+        for seed_metric in ("area", "greedy"):
+            found = report.report(study.datasets, seed_metric)
             show(found)
             report.write_tables(found, folder)
         for name, figure in report.standard_figures(study.datasets).items():

@@ -58,16 +58,16 @@ def run(case: Case) -> dict[str, float]:
     from purepg.machines.seeds import Place
 
     purepg.seeds.use_all_cores()
-    recipe = presets.preset("CartPole-v1", "reinforce-loo")
+    preset = presets.preset("CartPole-v1", "reinforce-loo")
     policy = purepg.Softmax(purepg.MLP((case.hidden, case.hidden)))
     task = dataclasses.replace(
-        recipe.method.task, policy=policy, collect=purepg.Games(case.games, case.max_steps)
+        preset.method.task, policy=policy, collect=purepg.Games(case.games, case.max_steps)
     )
-    method = dataclasses.replace(recipe.method, task=task)
-    result = purepg.run(method, recipe.hyper, case.seeds, case.updates, evaluation_games=0)
+    method = dataclasses.replace(preset.method, task=task)
+    result = purepg.run(method, preset.hyper, case.seeds, case.updates, evaluation_games=0)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
-    hyper = hyperparams.over_seeds(recipe.hyper, task.env, case.seeds)
+    hyper = hyperparams.over_seeds(preset.hyper, task.env, case.seeds)
     place = Place(case.seeds)
     arguments = place.pad((hyper, result.state))
     program = place.compile(lambda hyper, state: purepg.train(method, hyper, state, 1), *arguments)

@@ -94,11 +94,11 @@ CASES: dict[Any, tuple[tuple[str, str], ...]] = {
 
 def make(env: Any, family: str, name: str) -> Case:
     """The defaults of the library; GAE's for an unknown environment are too careful for a table."""
-    recipe = presets.preset(env, name)
+    preset = presets.preset(env, name)
     if (env.name, name) == (GRID.name, "gae"):
-        hyper = dataclasses.replace(recipe.hyper, learning_rate=0.1)
-        recipe = presets.preset(env, name, num_updates=40)._replace(hyper=hyper)
-    return Case(family, name, *recipe)
+        hyper = dataclasses.replace(preset.hyper, learning_rate=0.1)
+        preset = presets.preset(env, name, num_updates=40)._replace(hyper=hyper)
+    return Case(family, name, *preset)
 
 
 def train(case: Case, num_seeds: int) -> tuple[purepg.Result, Curve]:
@@ -181,7 +181,7 @@ def show(env: str, rows: list[list[str]], num_seeds: int) -> None:
     for name in (
         "family",
         "method",
-        "10³ steps a seed",
+        "10³ steps per seed",
         "seconds, all seeds",
         "greedy return [95 %]",
         "solved",

@@ -45,7 +45,7 @@ STYLES = {
 GOOD = {"Pendulum-v1": -200.0, "CartPoleSwingUp": 100.0}
 
 
-def recipe(env: str, name: str, num_steps: int) -> presets.Preset:
+def preset(env: str, name: str, num_steps: int) -> presets.Preset:
     """Method, numbers and updates that make up about `num_steps` steps."""
     found = presets.preset("Pendulum-v1", name)
     method, hyper = found.method, found.hyper
@@ -108,7 +108,7 @@ def main(
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     for name, (style, colour) in STYLES.items():
-        method, hyper, num_updates = recipe(env, name, num_steps)
+        method, hyper, num_updates = preset(env, name, num_steps)
         result = purepg.run(method, hyper, num_seeds, num_updates)
         final = result.dataset["evaluation_return"].values
         cells = [

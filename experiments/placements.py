@@ -37,18 +37,18 @@ def run_all(name: str, num_devices: int) -> None:
     from purepg import presets
 
     purepg.seeds.use_all_cores(num_devices)
-    recipe = presets.preset("Pendulum-v1" if name.startswith("pathwise") else "CartPole-v1", name)
-    task = recipe.method.task
+    preset = presets.preset("Pendulum-v1" if name.startswith("pathwise") else "CartPole-v1", name)
+    task = preset.method.task
     whole = isinstance(task.collect, purepg.Games)
     collect = purepg.Games(4, 12) if whole else purepg.Segments(4, 4, 12)
     policy = dataclasses.replace(task.policy, network=purepg.MLP((8, 8), initializer="orthogonal"))
     method = dataclasses.replace(
-        recipe.method, task=dataclasses.replace(task, collect=collect, policy=policy)
+        preset.method, task=dataclasses.replace(task, collect=collect, policy=policy)
     )
     for placement in PLACEMENTS:
         for count in COUNTS:
             started = time.perf_counter()
-            result = purepg.run(method, recipe.hyper, count, 2, evaluation_games=2, placement=placement)
+            result = purepg.run(method, preset.hyper, count, 2, evaluation_games=2, placement=placement)
             assert np.isfinite(result.dataset["evaluation_return"]).all()
             print(json.dumps([placement, count, time.perf_counter() - started]), flush=True)
 

@@ -56,7 +56,7 @@ class PlainRows(NamedTuple):
     observation: jax.Array  # [T, N, 4]
     action: jax.Array  # [T, N]
     reward: jax.Array  # [T, N]
-    live: jax.Array  # [T, N]
+    mask: jax.Array  # [T, N]
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,14 @@ class Plain:
         observation, state = jax.vmap(env.reset_env, (0, None))(reset_keys, env_params)
 
         def step(games, key):
-            observation, state, live = games
+            observation, state, mask = games
             act_key, step_key = jax.random.split(key)
             action = jax.random.categorical(act_key, self.logits(params, observation))
             keys = jax.random.split(step_key, self.num_games)
             step_all = jax.vmap(env.step_env, (0, 0, 0, None))
             after, state, reward, terminated, _ = step_all(keys, state, action, env_params)
-            rows = PlainRows(observation, action, jnp.where(live, reward, 0.0), live)
-            return (after, state, live & ~terminated), rows
+            rows = PlainRows(observation, action, jnp.where(mask, reward, 0.0), mask)
+            return (after, state, mask & ~terminated), rows
 
         start = observation, state, jnp.ones(self.num_games, bool)
         return jax.lax.scan(step, start, jax.random.split(key, MAX_STEPS))[1]
@@ -97,7 +97,7 @@ class Plain:
 
         returns = jax.lax.scan(to_go, jnp.zeros(self.num_games), rows.reward, reverse=True)[1]
         others = (returns.sum(axis=1, keepdims=True) - returns) / (self.num_games - 1)
-        weight = rows.live * (returns - others) * (hyper.discount ** jnp.arange(MAX_STEPS))[:, None]
+        weight = rows.mask * (returns - others) * (hyper.discount ** jnp.arange(MAX_STEPS))[:, None]
 
         def value(params):
             log_prob = jax.nn.log_softmax(self.logits(params, rows.observation))
@@ -114,7 +114,7 @@ class Plain:
             rows = self.play(hyper, params, key)
             descent = jax.tree.map(jnp.negative, self.gradient(hyper, params, rows))
             step, moments = optimizer.update(descent, moments)
-            return (optax.apply_updates(params, step), moments), rows.live.sum()
+            return (optax.apply_updates(params, step), moments), rows.mask.sum()
 
         keys = jax.random.split(key, num_updates)
         return jax.lax.scan(update, (params, optimizer.init(params)), keys)
@@ -169,7 +169,7 @@ def one_seed(part: str, side: Plain | Ours, num_updates: int) -> Callable:
     def play(hyper, params, key):
         def once(_, key):  # rows are carried, and thus made
             rows = side.play(hyper, params, key)
-            return rows, rows.live.sum()
+            return rows, rows.mask.sum()
 
         like = jax.eval_shape(side.play, hyper, params, key)
         none = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like)
@@ -179,7 +179,7 @@ def one_seed(part: str, side: Plain | Ours, num_updates: int) -> Callable:
         def once(params, _):  # a step of size 0: each gradient waits for the one before
             step = side.gradient(hyper, params, rows)
             moved = jax.tree.map(lambda p, g: p + hyper.learning_rate * g, params, step)
-            return moved, rows.live.sum()
+            return moved, rows.mask.sum()
 
         return jax.lax.scan(once, params, length=num_updates)
 

@@ -90,9 +90,9 @@ def main(search: Search) -> None:
 
 
 def make_method(search: Search) -> tuple[purepg.PolicyGradient, int]:
-    recipe = presets.preset(search.env, search.estimator, "segments")
+    preset = presets.preset(search.env, search.estimator, "segments")
     num_updates = round(search.steps / (search.num_games * search.num_steps))
-    policy: Any = recipe.method.task.policy
+    policy: Any = preset.method.task.policy
     if isinstance(policy, purepg.Gaussian):
         policy = dataclasses.replace(
             policy, std=search.std, initial_std=search.initial_std, squash=search.squash
@@ -101,12 +101,12 @@ def make_method(search: Search) -> tuple[purepg.PolicyGradient, int]:
     if isinstance(critic, purepg.OwnCritic):
         critic = dataclasses.replace(critic, steps=search.critic_steps, target_rate=search.target_rate)
     task = purepg.Task(
-        recipe.method.task.env,
+        preset.method.task.env,
         policy,
         purepg.Segments(search.num_games, search.num_steps),
         search.normalize_observations,
     )
-    estimator: Any = recipe.method.estimator
+    estimator: Any = preset.method.estimator
     estimator = dataclasses.replace(
         estimator, critic=critic, n=search.n, normalize_advantages=search.normalize_advantages
     )

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from purepg.hyperparams import Hyperparams
 from purepg.rollout import collection
-from purepg.rollout.trajectory import Choice, Rows
+from purepg.rollout.trajectory import ActionOutput, Trajectory
 from purepg.task import Games
 from purepg.training import Method, fitted
 
@@ -29,20 +29,20 @@ def evaluate(
     deterministic: bool = True,
 ) -> Evaluation:
     """Plays `num_games` fresh games with the parameters of one seed, by the policy's mode or sampled from it. Pure."""
-    rows = play(method, hyper, params, key, num_games, deterministic=deterministic)
-    return Evaluation(collection.episode_returns(rows), rows.live.sum(axis=0, dtype=jnp.int32))
+    trajectory = play(method, hyper, params, key, num_games, deterministic=deterministic)
+    return Evaluation(collection.episode_returns(trajectory), trajectory.mask.sum(axis=0, dtype=jnp.int32))
 
 
 def play(
     method: Method, hyper: Hyperparams, params: Any, key: jax.Array, num_games: int, *, deterministic: bool
-) -> Rows:
+) -> Trajectory:
     """The games of `evaluate` row by row, `[T, num_games]`, with the actions as the environment took them. Pure."""
     method, hyper = fitted(method, hyper)
     task = dataclasses.replace(method.task, collect=Games(num_games, method.task.max_steps))
     choose = method.act(params, deterministic=deterministic, env_params=hyper.env)
 
-    def act(key: jax.Array, observation: jax.Array) -> Choice:
+    def act(key: jax.Array, observation: jax.Array) -> ActionOutput:
         choice = choose(key, observation)
-        return choice._replace(action=choice.played)
+        return choice._replace(action=choice.env_action)
 
     return collection.collect(task, hyper, act, (), key)[1]

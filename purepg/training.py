@@ -18,7 +18,7 @@ from purepg.hyperparams import Hyperparams
 from purepg.machines.branches import any_mapped
 from purepg.rollout import metrics
 from purepg.rollout.metrics import Metrics
-from purepg.rollout.trajectory import Act, Running
+from purepg.rollout.trajectory import Act, ActiveGames
 from purepg.task import Task, fit
 
 PATIENCE = 10  # updates in a row without a finite state, after which a seed is frozen
@@ -108,7 +108,7 @@ def train(
 
     An update after which something learned is not finite (parameters, optimiser, averages, a critic, a replay) leaves
     the learner as it was and counts as skipped; after `PATIENCE` of them in a row the seed is frozen. Games that run
-    on (`trajectory.Running`) are the environment's: an infinite "best so far" in its state is nobody's fault, and a
+    on (`trajectory.ActiveGames`) are the environment's: an infinite "best so far" in its state is nobody's fault, and a
     NaN in it that reaches an observation shows in the parameters. A skipped update has not taken place for its games
     either: the next one plays them on from before the NaN with other noise. Where that does not help, the games
     themselves are broken, and the seed is frozen rather than trained on what is left.
@@ -191,8 +191,8 @@ def _left(steps_left: jax.Array | None, numbers: Metrics) -> jax.Array | None:
 
 def _learned(learner: Any) -> list[Any]:
     """The state without its running games."""
-    parts = jax.tree.leaves(learner, is_leaf=lambda x: isinstance(x, Running))
-    return [part for part in parts if not isinstance(part, Running)]
+    parts = jax.tree.leaves(learner, is_leaf=lambda x: isinstance(x, ActiveGames))
+    return [part for part in parts if not isinstance(part, ActiveGames)]
 
 
 def _all_finite(tree: Any) -> jax.Array:

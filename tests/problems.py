@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import purepg
-from purepg.rollout.trajectory import Rows
+from purepg.rollout.trajectory import Trajectory
 
 # Two states and an end. In state 0, action 0 stays or moves on, action 1 ends the game or moves on; state 1 likewise
 # with other odds: games of one batch end at different times.
@@ -39,7 +39,7 @@ def two_states(num_games: int = 2, initial_logits=LOGITS) -> purepg.Task:
 class Batches(NamedTuple):
     """Every batch of N games that can happen."""
 
-    rows: Rows  # [K, T, N]
+    rows: Trajectory  # [K, T, N]
     probability: np.ndarray  # [K]
 
 
@@ -49,19 +49,19 @@ def every_batch(num_games: int = 2, logits=LOGITS) -> Batches:
     games = list(_games(policy))
     index = np.indices((len(games),) * num_games).reshape(num_games, -1).T  # [K, N]
     arrays = [np.stack([g[field] for g in games]) for field in range(6)]  # [games, T]
-    observation, action, reward, terminated, truncated, live = (
+    observation, action, reward, terminated, truncated, mask = (
         np.moveaxis(a[index], 1, 2) for a in arrays  # [K, T, N]
     )  # fmt: skip
-    time = np.broadcast_to(np.arange(HORIZON)[None, :, None], live.shape)
-    score = np.cumsum(reward, axis=1)
-    rows = Rows(observation, action, reward, terminated, truncated, live, time, score)
+    time = np.broadcast_to(np.arange(HORIZON)[None, :, None], mask.shape)
+    return_so_far = np.cumsum(reward, axis=1)
+    rows = Trajectory(observation, action, reward, terminated, truncated, mask, time, return_so_far)
     probability = np.array([g[6] for g in games])[index].prod(axis=1)
     assert np.isclose(probability.sum(), 1.0)
     return Batches(jax.tree.map(jnp.asarray, rows), probability)
 
 
 def _games(policy):
-    """(observation, action, reward, terminated, truncated, live, probability) of every game, fields [T]."""
+    """(observation, action, reward, terminated, truncated, mask, probability) of every game, fields [T]."""
 
     def play(t, state, steps, probability):
         if t == HORIZON or state == 2:
@@ -83,5 +83,5 @@ def _pack(steps, probability):
     dead = [(steps[-1][0], 0, 0.0, False, False)] * (HORIZON - len(steps))
     columns = list(zip(*[*steps, *dead], strict=True))
     dtypes = np.int32, np.int32, np.float32, bool, bool
-    live = np.arange(HORIZON) < len(steps)
-    return *(np.array(c, d) for c, d in zip(columns, dtypes, strict=True)), live, probability
+    mask = np.arange(HORIZON) < len(steps)
+    return *(np.array(c, d) for c, d in zip(columns, dtypes, strict=True)), mask, probability

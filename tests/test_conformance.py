@@ -20,7 +20,7 @@ from purepg.estimators.base import Estimator
 from purepg.policies import Policy
 from purepg.policies.distributions import Categorical
 from purepg.rollout import metrics
-from purepg.rollout.trajectory import Running
+from purepg.rollout.trajectory import ActiveGames
 from purepg.runs import configuration
 from purepg.training import Method, fitted
 
@@ -100,7 +100,7 @@ def test_equal_records_are_traced_once(name):
 def test_shapes_and_types_of_a_state_stay(name):
     before, after, _ = traced(name)
     checks.same_arrays("after", after, "before", before)
-    games = lambda x: isinstance(x, Running)  # noqa: E731 (the environment's types are `train`'s business)
+    games = lambda x: isinstance(x, ActiveGames)  # noqa: E731 (the environment's types are `train`'s business)
     kept = [jax.tree.map(lambda x: () if games(x) else x, tree, is_leaf=games) for tree in (before, after)]
     assert types(kept[1]) == types(kept[0])
 
@@ -126,7 +126,7 @@ def test_a_method_plays_with_what_it_gives_as_its_parameters(name):
             return method.act(params, deterministic=deterministic)(key, seen)
 
         chosen = jax.eval_shape(act, params, jax.random.key(0))
-        assert chosen.action.shape[0] == chosen.played.shape[0] == 5
+        assert chosen.action.shape[0] == chosen.env_action.shape[0] == 5
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -146,7 +146,7 @@ def test_an_estimator_says_what_is_asked_of_it(name):
     assert isinstance(method.task.collect, collects)
     state: Any = traced(name)[0].estimator
     assert isinstance(state, EstimatorState)
-    assert isinstance(state.games, Running) == (estimator.collects == "segments")
+    assert isinstance(state.games, ActiveGames) == (estimator.collects == "segments")
     params = traced(name)[0].params
     outputs = jax.eval_shape(
         estimator.bind(method.task).outputs, params, jax.eval_shape(lambda: collection_example(method))

@@ -11,7 +11,7 @@ import purepg
 from envs import Chain
 from purepg import estimators
 from purepg.rollout import metrics
-from purepg.rollout.trajectory import Running
+from purepg.rollout.trajectory import ActiveGames
 from purepg.training import PATIENCE, Method, TrainState
 
 METHOD = purepg.PolicyGradient(two_states(num_games=8), estimators.make("reinforce-moving"))
@@ -188,7 +188,7 @@ class Walk(Method):
     task: purepg.Task = two_states()
 
     def init(self, hyper, key):
-        running = Running(
+        running = ActiveGames(
             jnp.zeros(2), {"best": jnp.full(2, self.game)}, jnp.zeros(2, jnp.int32), jnp.zeros(2)
         )
         return {"games": (running,), "average": jnp.zeros(())}

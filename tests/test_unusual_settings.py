@@ -29,14 +29,14 @@ NAMES = presets.NAMES
 def small(name, env=None, network=None):
     """A preset with few games, its critic also as one of its own."""
     spec = purepg.environment(env or ENVIRONMENTS.get(name, "CartPole-v1"))
-    recipe = presets.preset(spec, name)
-    task = recipe.method.task
+    preset = presets.preset(spec, name)
+    task = preset.method.task
     length = {"num_steps": 4} if isinstance(task.collect, purepg.Segments) else {"max_steps": 8}
     policy = task.policy if network is None else dataclasses.replace(task.policy, network=network)
     task = dataclasses.replace(
         task, policy=policy, collect=dataclasses.replace(task.collect, num_games=8, **length)
     )
-    return dataclasses.replace(recipe.method, task=task), recipe.hyper
+    return dataclasses.replace(preset.method, task=task), preset.hyper
 
 
 def one_update(method, hyper):

@@ -48,9 +48,9 @@ def record(result: Result, seed: int, *, deterministic: bool = True, stream: int
         functools.partial(evaluation.play, result.method, num_games=1, deterministic=deterministic)
     )
     key = jax.random.fold_in(jax.random.key(seed), stream)
-    rows = jax.device_get(play(result.hyper_of(seed), result.params(seed), key))
-    live = rows.live[:, 0]
-    shown = (x[live, 0] for x in (rows.observation, rows.action, rows.reward))
+    trajectory = jax.device_get(play(result.hyper_of(seed), result.params(seed), key))
+    mask = trajectory.mask[:, 0]
+    shown = (x[mask, 0] for x in (trajectory.observation, trajectory.action, trajectory.reward))
     return Game(f"{result.method.task.env.name}, seed {seed}", *shown)
 
 

@@ -124,7 +124,7 @@ class _Step(NamedTuple):
     reward: np.ndarray  # [N] float64, 0 after a game's end
 
 
-# (params, the environment's parameters), key, time, observation [N, *shape] → played action [N, *action]
+# (params, the environment's parameters), key, time, observation [N, *shape] → env_action [N, *action]
 _Act = Callable[..., jax.Array]
 
 
@@ -132,7 +132,7 @@ def _jitted(method: Method, deterministic: bool) -> _Act:
     @jax.jit
     def act(params, key, time, observation):
         choose = method.act(params[0], deterministic=deterministic, env_params=params[1])
-        return choose(jax.random.fold_in(key, time), observation).played
+        return choose(jax.random.fold_in(key, time), observation).env_action
 
     return act
 

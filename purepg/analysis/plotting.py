@@ -66,7 +66,7 @@ def learning_curves(
         if every_seed:
             axes.plot(x, curves.T, color=drawing.color(i), linewidth=0.4, alpha=0.3, zorder=1)
         drawing.line(axes, i, x, *mean, label=f"{name} ({_seeds(len(curves))})")
-    label = {"steps": "environment steps of a seed", "iteration": "updates"}[against]
+    label = {"steps": "environment steps per seed", "iteration": "updates"}[against]
     axes.set(xlabel=label, ylabel=_label(next(iter(datasets.values())), metric))
     drawing.short_numbers(axes)
     return drawing.with_legend(figure, axes)
@@ -97,7 +97,7 @@ def share_solved(
         drawing.line(
             axes, i, grid, share, low, high, label=f"{name} ({_seeds(len(since))})", drawstyle="steps-post"
         )
-    label = {"steps": "environment steps of a seed", "seconds": "seconds, all seeds at once"}[against]
+    label = {"steps": "environment steps per seed", "seconds": "seconds, all seeds at once"}[against]
     axes.set(xlabel=label, ylabel=f"share of seeds solved (≥ {threshold:g})", ylim=(-0.02, 1.02))
     drawing.short_numbers(axes)
     return drawing.with_legend(figure, axes)
@@ -143,7 +143,7 @@ def profiles(values: Mapping[str, np.ndarray], label: str = "mean return of a se
     for i, (name, seeds) in enumerate(given.items()):
         profile = statistics.performance_profile(seeds, thresholds)
         drawing.line(axes, i, *profile, label=f"{name} ({_seeds(len(seeds))})", drawstyle="steps-pre")
-    axes.set(xlabel=label, ylabel="share of seeds at or above", ylim=(-0.02, 1.02))
+    axes.set(xlabel=label, ylabel="performance profile: share of seeds at or above", ylim=(-0.02, 1.02))
     return drawing.with_legend(figure, axes)
 
 

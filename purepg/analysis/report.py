@@ -19,8 +19,8 @@ from purepg.names import lookup
 from purepg.runs import results
 from purepg.statistics import Share, Summary, comparisons, seed_metrics
 from purepg.statistics.comparisons import Comparison
+from purepg.studies import study as studies
 from purepg.studies import swept
-from purepg.studies.study import study as studies
 
 if TYPE_CHECKING:
     import xarray
@@ -44,7 +44,7 @@ class Line(NamedTuple):
 class Report(NamedTuple):
     """Every configuration, and every pair of them."""
 
-    score: str  # one of `purepg.statistics.seed_metrics.LABELS`
+    seed_metric: str  # one of `purepg.statistics.seed_metrics.LABELS`
     environment: str
     values: dict[str, np.ndarray]  # name → [S]
     lines: dict[str, Line]
@@ -70,13 +70,13 @@ def read(folders: Sequence[str | os.PathLike]) -> "dict[str, xarray.Dataset]":
     return found
 
 
-def report(datasets: Datasets, score: str = "greedy") -> Report:
+def report(datasets: Datasets, seed_metric: str = "greedy") -> Report:
     """What the seeds say.
 
     Raises:
-      InvalidInput: the score is unknown, or a dataset has nothing for it.
+      InvalidInput: the seed metric is unknown, or a dataset has nothing for it.
     """
-    values = {name: seed_metrics.score(dataset, score) for name, dataset in datasets.items()}
+    values = {name: seed_metrics.seed_metric(dataset, seed_metric) for name, dataset in datasets.items()}
     numbers = {name: dataset["seed"].values for name, dataset in datasets.items()}
     environment = _environment(datasets)
     threshold = environments.SOLVED_AT.get(environment)
@@ -92,7 +92,7 @@ def report(datasets: Datasets, score: str = "greedy") -> Report:
         )
         for name, dataset in datasets.items()
     }
-    return Report(score, environment, values, lines, comparisons.compare_all(values, numbers))
+    return Report(seed_metric, environment, values, lines, comparisons.compare_all(values, numbers))
 
 
 def unequal_steps(given: Report) -> str:
@@ -115,7 +115,7 @@ def unequal_steps(given: Report) -> str:
 def write_tables(given: Report, folder: pathlib.Path) -> None:
     """summary.csv, a line a configuration, and comparisons.csv, a line a pair."""
     rows = [
-        {"configuration": name, "score": given.score}
+        {"configuration": name, "seed_metric": given.seed_metric}
         | _flat(line.summary._asdict())
         | ({} if line.solved is None else _flat({"solved": line.solved}))
         | {"steps": line.steps, "seconds": line.seconds}
@@ -129,7 +129,7 @@ def write_tables(given: Report, folder: pathlib.Path) -> None:
 class Options(NamedTuple):
     """What figures leave open."""
 
-    score: str = "greedy"  # of each seed, where the figure is about one number a seed
+    seed_metric: str = "greedy"  # of each seed, where the figure is about one number a seed
     metric: str = "return"  # of learning curves
     every_seed: bool = False  # behind learning curves
     threshold: float | None = None  # the return that counts as solved; none: the environment's own
@@ -165,11 +165,11 @@ def signal_to_noise(folders: Sequence[str | os.PathLike]) -> "Figure":
     return plotting.signal_to_noise(at, ratios)
 
 
-def standard_figures(datasets: Datasets, score: str = "greedy") -> "dict[str, Figure]":
+def standard_figures(datasets: Datasets, seed_metric: str = "greedy") -> "dict[str, Figure]":
     """Those that can be drawn of these runs, by their names."""
-    wanted = {kind: (kind, Options(score)) for kind in FIGURES if kind != "sensitivity"}
+    wanted = {kind: (kind, Options(seed_metric)) for kind in FIGURES if kind != "sensitivity"}
     for field in swept.settings(datasets):
-        wanted[f"sensitivity-{field}"] = "sensitivity", Options(score, over=field)
+        wanted[f"sensitivity-{field}"] = "sensitivity", Options(seed_metric, over=field)
     found = {}
     for name, (kind, options) in wanted.items():
         with contextlib.suppress(InvalidInput):  # what these runs have nothing for
@@ -183,8 +183,8 @@ def _sensitivity(datasets: Datasets, options: Options) -> "Figure":
     if over not in settings:
         known = ", ".join(settings) or "nothing"
         raise InvalidInput(f"these runs were swept over {known}: name one of it, not {over!r}")
-    curves = swept.curves(datasets, over, _scores(datasets, options))
-    return plotting.sensitivities(curves, over, seed_metrics.LABELS[options.score])
+    curves = swept.curves(datasets, over, _seed_metrics(datasets, options))
+    return plotting.sensitivities(curves, over, seed_metrics.LABELS[options.seed_metric])
 
 
 def _solved(datasets: Datasets, options: Options, against: Any) -> "Figure":
@@ -197,14 +197,17 @@ def _environment(datasets: Datasets) -> str:
     return env_params.shared_label(str(dataset.attrs["environment"]) for dataset in datasets.values())
 
 
-def _scores(datasets: Datasets, options: Options) -> dict[str, np.ndarray]:
-    return {name: seed_metrics.score(d, options.score, options.threshold) for name, d in datasets.items()}
+def _seed_metrics(datasets: Datasets, options: Options) -> dict[str, np.ndarray]:
+    return {
+        name: seed_metrics.seed_metric(d, options.seed_metric, options.threshold)
+        for name, d in datasets.items()
+    }
 
 
 FIGURES: dict[str, Callable[[Datasets, Options], "Figure"]] = {
     "curves": lambda d, o: plotting.learning_curves(d, o.metric, every_seed=o.every_seed),
-    "scores": lambda d, o: plotting.strip(_scores(d, o), seed_metrics.LABELS[o.score]),
-    "profile": lambda d, o: plotting.profiles(_scores(d, o), seed_metrics.LABELS[o.score]),
+    "seed-metrics": lambda d, o: plotting.strip(_seed_metrics(d, o), seed_metrics.LABELS[o.seed_metric]),
+    "profile": lambda d, o: plotting.profiles(_seed_metrics(d, o), seed_metrics.LABELS[o.seed_metric]),
     "solved": lambda d, o: _solved(d, o, "steps"),
     "solved-seconds": lambda d, o: _solved(d, o, "seconds"),
     "sensitivity": _sensitivity,

@@ -14,6 +14,8 @@ from tyro import _errors as errors
 from purepg.errors import InvalidInput
 from purepg.names import did_you_mean
 
+_RENAMED = {"score": "seed-metric"}  # flags of earlier versions: they are refused, with today's
+
 
 def parse(record: type, arguments: list[str], command: str, flags: Iterable[str] = (), **options: Any) -> Any:
     """tyro's parser, what it refuses in the one line of an `InvalidInput`; numbers are numbers.
@@ -59,7 +61,8 @@ def _refusal(event: errors.ParseErrorEvent, known: list[str]) -> str:
     """What tyro refuses, in words."""
     match event:
         case errors.UnrecognizedArgs(tokens=words):
-            close = did_you_mean(positive(words[0]).removeprefix("--"), known).replace("'", "'--", 1)
+            name = positive(words[0].partition("=")[0]).removeprefix("--")
+            close = did_you_mean(_RENAMED.get(name, name), known).replace("'", "'--", 1)
             return f"unrecognized: {' '.join(words)}{close}"
         case errors.MissingArgs(missing_arguments=missing):
             return f"Missing {' '.join(one.arg.display_name().upper() for one in missing)}"

@@ -99,10 +99,10 @@ def parse_job(arguments: list[str], command: str, job: type[Job] = Job) -> Parse
         whole_number("num_updates", chosen.updates, 1)
     env, words = _environment(words)
     spec = environments.environment(env, **pairs(chosen.env_arguments))
-    recipe = presets.preset(spec, chosen.method, chosen.collect, chosen.updates)
-    named = _named_parts(recipe.method, chosen)
-    method, hyper = records.changed(recipe.method, recipe.hyper, named)
-    shown = dataclasses.replace(chosen, updates=recipe.num_updates)
+    preset = presets.preset(spec, chosen.method, chosen.collect, chosen.updates)
+    named = _named_parts(preset.method, chosen)
+    method, hyper = records.changed(preset.method, preset.hyper, named)
+    shown = dataclasses.replace(chosen, updates=preset.num_updates)
     words = ["--help"] if {"-h", "--help"} & {*words} else [env, *words]  # help is of what follows it
     flags = named | _second_pass(words, command, shown, method, hyper)
     changes = changes_of(chosen.env_params, chosen.set)
@@ -110,10 +110,10 @@ def parse_job(arguments: list[str], command: str, job: type[Job] = Job) -> Parse
     if twice := flags.keys() & changes.keys():
         raise InvalidInput(f"{', '.join(sorted(twice))} is given twice: give it once")
     changes |= flags
-    method, hyper = records.changed(recipe.method, recipe.hyper, changes)
+    method, hyper = records.changed(preset.method, preset.hyper, changes)
     targets = [records.target(method, name, value) for name, value in changes.items()]
     if chosen.updates is None and chosen.steps is not None:
-        method = sweeps.as_long_as(chosen.steps, method, recipe.num_updates, targets.__contains__)
+        method = sweeps.as_long_as(chosen.steps, method, preset.num_updates, targets.__contains__)
         shown = chosen
     return Parsed(shown, method, hyper, frozenset(targets))
 

@@ -12,7 +12,7 @@ from purepg.cli.job import new_folder_name
 
 @dataclasses.dataclass(frozen=True)
 class Flags:
-    score: Literal["greedy", "final", "best", "area", "speed"] = "greedy"
+    seed_metric: Literal["greedy", "final", "best", "area", "speed"] = "greedy"
     """What is compared, one number a seed: greedy games after training, the end of training, its best tenth, the mean
     over all of it, or minus the steps until solved."""
     out: str | None = None
@@ -25,7 +25,7 @@ def carry_out(configs: list[Any], parsed: Any, env_name: str, command: str) -> N
     from purepg.analysis import report as reports
     from purepg.cli.reporting import reporting
     from purepg.machines import files, folder_lock
-    from purepg.studies.study import study as studies
+    from purepg.studies import study as studies
 
     numbers = seeds(parsed)
     folder = files.path(new_folder_name(env_name, command) if parsed.out is None else parsed.out)
@@ -44,12 +44,12 @@ def carry_out(configs: list[Any], parsed: Any, env_name: str, command: str) -> N
             f"purepg: interrupted; the same command with --out {folder} goes on where it was", file=sys.stderr
         )
         sys.exit(130)
-    score = parsed.score
-    if score == "greedy" and not parsed.evaluation_games:
-        score = "final"
-    found = reports.report(study.datasets, score)
+    seed_metric = parsed.seed_metric
+    if seed_metric == "greedy" and not parsed.evaluation_games:
+        seed_metric = "final"
+    found = reports.report(study.datasets, seed_metric)
     tables.report(found)
-    figures = reports.standard_figures(study.datasets, score)
+    figures = reports.standard_figures(study.datasets, seed_metric)
     with folder_lock.hold(folder):
         reports.write_tables(found, folder)
         for name, figure in figures.items():

@@ -74,7 +74,7 @@ def _summary_rows(values: Any) -> dict[str, str]:
     return {
         "seeds": str(s.num_seeds),
         "mean [95 % interval]": f"{s.mean:.2f}{interval}",
-        "interquartile mean": f"{s.interquartile_mean:.2f}",
+        "IQM": f"{s.interquartile_mean:.2f}",
         "median": f"{s.median:.2f}",
         "worst": f"{s.worst:.2f}",
         "best": f"{s.best:.2f}",
@@ -87,7 +87,7 @@ def report(report: Any) -> None:
     from purepg.analysis import report as reports
     from purepg.statistics import seed_metrics
 
-    _print(_configurations(report, seed_metrics.LABELS[report.score]))
+    _print(_configurations(report, seed_metrics.LABELS[report.seed_metric]))
     if words := reports.unequal_steps(report):
         print(words)
     if report.pairs:
@@ -99,11 +99,11 @@ def report(report: Any) -> None:
 def _configurations(report: Any, label: str) -> Any:
     from rich.table import Table
 
-    table = Table("configuration", title=f"{report.environment}: {label}, one number a seed")
+    table = Table("configuration", title=f"{report.environment}: {label}, per seed")
     solved = any(line.solved for line in report.lines.values())
-    titles = ["seeds", "mean [95 %]", "middle half [95 %]", "median", "90 % of new runs"]
+    titles = ["seeds", "mean [95 %]", "IQM [95 %]", "median", "tolerance interval"]
     budget = any(line.overshoot for line in report.lines.values())
-    titles += ["solved"] * solved + ["diverged", "steps a seed", *["overshoot (most)"] * budget, "seconds"]
+    titles += ["solved"] * solved + ["diverged", "steps per seed", *["overshoot (most)"] * budget, "seconds"]
     for title in titles:
         table.add_column(title, justify="right")
     for name, line in report.lines.items():
@@ -136,7 +136,7 @@ def _pairs(report: Any) -> Any:
         pairs = [pair for pair in pairs if best in (pair.first, pair.second)]
         title += f" over all {len(report.pairs)} pairs; shown are those with {best}"
     table = Table("first", "second", title=title)
-    for column in ("difference [95 %]", "chance to be better [95 %]", "p", "effect size", "seeds to see it"):
+    for column in ("difference [95 %]", "P(improvement) [95 %]", "p", "effect size", "n for 80 % power"):
         table.add_column(column, justify="right")
     for c in pairs:
         table.add_row(

@@ -157,5 +157,5 @@ def _played(spec: EnvironmentSpec, params: Any) -> tuple[Any, np.ndarray, Any, n
 
     keys = jax.random.split(jax.random.key(0), _GAMES)
     rows, terminated = jax.device_get(jax.jit(jax.vmap(play))(keys))
-    live = np.cumsum(terminated, axis=1) - terminated == 0  # [games, steps]
-    return jax.tree.map(lambda x: x[live], rows)
+    mask = np.cumsum(terminated, axis=1) - terminated == 0  # [games, steps]
+    return jax.tree.map(lambda x: x[mask], rows)

@@ -22,7 +22,7 @@ from purepg.task import Task
 class EstimatorState(NamedTuple):
     """What an estimator keeps from update to update; arrays only."""
 
-    games: Any = ()  # the games that run on (`trajectory.Running`); () where an update plays whole ones
+    games: Any = ()  # the games that run on (`trajectory.ActiveGames`); () where an update plays whole ones
     learned: Any = ()  # averages, critics: what holds for games other than these
 
 

@@ -34,7 +34,7 @@ import jax.numpy as jnp
 from purepg.errors import InvalidInput
 from purepg.monte_carlo.leave_one_out import sum_of_others
 from purepg.names import lookup
-from purepg.rollout.trajectory import Rows
+from purepg.rollout.trajectory import Trajectory
 from purepg.task import Games, Task
 
 
@@ -60,11 +60,13 @@ class Baseline(Protocol):
     def check(self, task: Task) -> None: ...
     def init(self, task: Task) -> Any: ...
 
-    def values(self, state: Any, returns: jax.Array, rows: Rows, scores: Scores | None = None) -> jax.Array:
+    def values(
+        self, state: Any, returns: jax.Array, trajectory: Trajectory, scores: Scores | None = None
+    ) -> jax.Array:
         """b `[T, N]`; `scores()` computes what the scores of each game are like, at the cost of a gradient a game."""
         ...
 
-    def update(self, state: Any, returns: jax.Array, rows: Rows) -> Any: ...  # after use
+    def update(self, state: Any, returns: jax.Array, trajectory: Trajectory) -> Any: ...  # after use
 
 
 class _Stateless:
@@ -78,7 +80,7 @@ class _Stateless:
     def init(self, task: Task) -> Any:
         return ()
 
-    def update(self, state: Any, returns: jax.Array, rows: Rows) -> Any:
+    def update(self, state: Any, returns: jax.Array, trajectory: Trajectory) -> Any:
         return state
 
 
@@ -102,7 +104,9 @@ class _AcrossGames(_Stateless):
 class NoBaseline(_Stateless):
     """b = 0."""
 
-    def values(self, state: Any, returns: jax.Array, rows: Rows, scores: Scores | None = None) -> jax.Array:
+    def values(
+        self, state: Any, returns: jax.Array, trajectory: Trajectory, scores: Scores | None = None
+    ) -> jax.Array:
         return jnp.zeros_like(returns)
 
 
@@ -117,7 +121,9 @@ class Constant(_Stateless):
         if not math.isfinite(self.value):
             raise InvalidInput(f"value = {self.value}: a constant baseline is a finite number")
 
-    def values(self, state: Any, returns: jax.Array, rows: Rows, scores: Scores | None = None) -> jax.Array:
+    def values(
+        self, state: Any, returns: jax.Array, trajectory: Trajectory, scores: Scores | None = None
+    ) -> jax.Array:
         return jnp.full_like(returns, self.value)
 
 
@@ -125,7 +131,9 @@ class Constant(_Stateless):
 class Mean(_AcrossGames):
     """The mean over all games at each time step, the row's own game included."""
 
-    def values(self, state: Any, returns: jax.Array, rows: Rows, scores: Scores | None = None) -> jax.Array:
+    def values(
+        self, state: Any, returns: jax.Array, trajectory: Trajectory, scores: Scores | None = None
+    ) -> jax.Array:
         return jnp.broadcast_to(returns.mean(axis=1, keepdims=True), returns.shape)
 
 
@@ -137,7 +145,9 @@ class LeaveOneOut(_AcrossGames):
         super().check(task)
         _need_two_games("loo", task)
 
-    def values(self, state: Any, returns: jax.Array, rows: Rows, scores: Scores | None = None) -> jax.Array:
+    def values(
+        self, state: Any, returns: jax.Array, trajectory: Trajectory, scores: Scores | None = None
+    ) -> jax.Array:
         return sum_of_others(returns, axis=1) / (returns.shape[1] - 1)
 
 
@@ -161,12 +171,12 @@ class Moving(_AcrossGames):
         return _Moving(jnp.zeros(task.max_steps), jnp.zeros(()))
 
     def values(
-        self, state: _Moving, returns: jax.Array, rows: Rows, scores: Scores | None = None
+        self, state: _Moving, returns: jax.Array, trajectory: Trajectory, scores: Scores | None = None
     ) -> jax.Array:
         average = state.mean / jnp.where(state.weight > 0, state.weight, 1.0)
         return jnp.broadcast_to(average[:, None], returns.shape)
 
-    def update(self, state: _Moving, returns: jax.Array, rows: Rows) -> _Moving:
+    def update(self, state: _Moving, returns: jax.Array, trajectory: Trajectory) -> _Moving:
         now = _Moving(returns.mean(axis=1), jnp.ones(()))
         return jax.tree.map(lambda past, new: self.decay * past + (1 - self.decay) * new, state, now)
 
@@ -177,8 +187,10 @@ class Value(_Stateless):
 
     needs_value = True
 
-    def values(self, state: Any, returns: jax.Array, rows: Rows, scores: Scores | None = None) -> jax.Array:
-        return rows.value
+    def values(
+        self, state: Any, returns: jax.Array, trajectory: Trajectory, scores: Scores | None = None
+    ) -> jax.Array:
+        return trajectory.value
 
 
 @dataclass(frozen=True)
@@ -189,7 +201,9 @@ class Optimal(_AcrossGames):
         super().check(task)
         _need_two_games("optimal", task)
 
-    def values(self, state: Any, returns: jax.Array, rows: Rows, scores: Scores | None = None) -> jax.Array:
+    def values(
+        self, state: Any, returns: jax.Array, trajectory: Trajectory, scores: Scores | None = None
+    ) -> jax.Array:
         assert scores is not None, "the estimator gives scores"
         products, squares = scores()
         others = sum_of_others(squares)

@@ -23,7 +23,7 @@ from purepg.task import AUTOMATIC, ROWS_ELSEWHERE, ROWS_ON_CPU, Backend
 def gradient(
     function: Callable[..., tuple[jax.Array, Any]],
     params: Params,
-    live: jax.Array,
+    mask: jax.Array,
     data: Any,
     backend: Backend = AUTOMATIC,
 ) -> tuple[Params, Any]:
@@ -31,8 +31,8 @@ def gradient(
 
     Args:
       function: of the parameters and a chunk of rows `[B, ...]`: the sum over the chunk's rows, and a pytree of
-        float32 arrays `[B]`. Rows that are not live must add nothing to the sum.
-      live: which rows count, `[T, N]` bool.
+        float32 arrays `[B]`. Rows outside the mask must add nothing to the sum.
+      mask: which rows count, `[T, N]` bool.
       data: pytree of arrays `[T, N, ...]`.
       backend: rows to a chunk, and the axis of the devices that share them.
 
@@ -44,25 +44,25 @@ def gradient(
     """
     in_chunks = functools.partial(_in_chunks, function, backend.row_axis)
     # Few rows are one chunk on every platform.
-    rows = backend.rows_per_chunk or (ROWS_ELSEWHERE if live.size <= ROWS_ON_CPU else None)
+    rows = backend.rows_per_chunk or (ROWS_ELSEWHERE if mask.size <= ROWS_ON_CPU else None)
     if rows is not None:
-        return in_chunks(rows, params, live, data)
+        return in_chunks(rows, params, mask, data)
     cpu, default = (functools.partial(in_chunks, rows) for rows in (ROWS_ON_CPU, ROWS_ELSEWHERE))
-    return jax.lax.platform_dependent(params, live, data, cpu=cpu, default=default)
+    return jax.lax.platform_dependent(params, mask, data, cpu=cpu, default=default)
 
 
 def _in_chunks(
-    function: Callable, axis: str | None, rows_per_chunk: int, params: Params, live: jax.Array, data: Any
+    function: Callable, axis: str | None, rows_per_chunk: int, params: Params, mask: jax.Array, data: Any
 ) -> tuple[Params, Any]:
     num_devices = _num_devices(axis)
-    num_chunks = -(-live.size // (rows_per_chunk * num_devices))
-    chunks = jax.tree.map(lambda x: equal_chunks(x, num_chunks, num_devices), (live, data))
+    num_chunks = -(-mask.size // (rows_per_chunk * num_devices))
+    chunks = jax.tree.map(lambda x: equal_chunks(x, num_chunks, num_devices), (mask, data))
     mine = 0 if num_devices == 1 else jax.lax.axis_index(axis)
     chunks = jax.tree.map(lambda x: x[mine], chunks)
     extra_like = jax.eval_shape(function, params, *jax.tree.map(lambda x: x[0], chunks[1]))[1]
 
     def add_chunk(gradient, chunk):
-        live, data = chunk
+        mask, data = chunk
 
         def pass_over(gradient):
             return gradient, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), extra_like)
@@ -71,15 +71,15 @@ def _in_chunks(
             more, extra = jax.grad(function, has_aux=True)(params, *data)
             added = jax.tree.map(jnp.add, gradient, more), extra
             # Beside seeds that have a live row here this one may have none.
-            return jax.tree.map(functools.partial(jnp.where, live.any()), added, pass_over(gradient))
+            return jax.tree.map(functools.partial(jnp.where, mask.any()), added, pass_over(gradient))
 
-        return jax.lax.cond(any_mapped(live.any()), differentiate, pass_over, gradient)
+        return jax.lax.cond(any_mapped(mask.any()), differentiate, pass_over, gradient)
 
     total, extra = jax.lax.scan(add_chunk, jax.tree.map(jnp.zeros_like, params), chunks)
     if num_devices > 1:
         total = jax.lax.psum(total, axis)
         extra = jax.lax.all_gather(extra, axis)
-    return total, jax.tree.map(lambda x: x.reshape(-1)[: live.size].reshape(live.shape), extra)
+    return total, jax.tree.map(lambda x: x.reshape(-1)[: mask.size].reshape(mask.shape), extra)
 
 
 def _num_devices(axis: str | None) -> int:

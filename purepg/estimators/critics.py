@@ -27,7 +27,7 @@ from purepg.hyperparams import Hyperparams
 from purepg.names import lookup
 from purepg.policies import BoundPolicy, Outputs, networks
 from purepg.policies.networks import MLP, Network, Params, outputs_of
-from purepg.rollout.trajectory import Act, Choice, Rows
+from purepg.rollout.trajectory import Act, ActionOutput, Trajectory
 from purepg.task import Task
 
 
@@ -63,7 +63,7 @@ class Critic(Protocol):
         hyper: Hyperparams,
         params: Params,
         state: Any,
-        rows: Rows,
+        trajectory: Trajectory,
         target: jax.Array,
         scale: jax.Array,
     ) -> Any:
@@ -82,7 +82,7 @@ class _InPolicy:
     def outputs(self, task: Task, params: Params, state: Any, observation: jax.Array) -> Outputs:
         return self.bind(task).outputs(params, observation)  # pyright: ignore
 
-    def update(self, task, hyper, params, state, rows, target, scale) -> Any:
+    def update(self, task, hyper, params, state, trajectory, target, scale) -> Any:
         return state
 
 
@@ -149,18 +149,18 @@ class OwnCritic:
         hyper: Hyperparams,
         params: Params,
         state: _OwnState,
-        rows: Rows,
+        trajectory: Trajectory,
         target: jax.Array,
         scale: jax.Array,
     ) -> _OwnState:
-        seen = self.bind(task).see(params, rows.observation)
+        seen = self.bind(task).see(params, trajectory.observation)
 
         def loss(params, seen, target, scale):
             return jnp.vdot(scale, (target - self._value(task, params, seen)) ** 2), ()
 
         def step(state: _OwnState, _):
             gradient, _ = chunked_gradient.gradient(
-                loss, state.params, rows.live, (seen, target, scale), task.backend
+                loss, state.params, trajectory.mask, (seen, target, scale), task.backend
             )
             change, optimizer = _adam(hyper).update(gradient, state.optimizer)
             params = optax.apply_updates(state.params, change)
@@ -181,10 +181,10 @@ def acting(critic: Critic, task: Task, params: Params, state: Any, env_params: A
     """Sampled play by the policy, V beside each action where there is a critic; `env_params` as for `play`."""
     play = critic.bind(task).play
 
-    def act(key: jax.Array, observation: jax.Array) -> Choice:
+    def act(key: jax.Array, observation: jax.Array) -> ActionOutput:
         outputs = critic.outputs(task, params, state, observation)
         action = outputs.distribution.sample(key)
-        return Choice(action, play(action, env_params), outputs.value)
+        return ActionOutput(action, play(action, env_params), outputs.value)
 
     return act
 

@@ -40,7 +40,7 @@ from purepg.hyperparams import Hyperparams
 from purepg.policies import BoundPolicy
 from purepg.policies.networks import Params
 from purepg.rollout import collection, metrics
-from purepg.rollout.trajectory import Rows
+from purepg.rollout.trajectory import Trajectory
 from purepg.task import Task
 
 
@@ -100,7 +100,7 @@ class Pathwise(WithCritic):
 
         def objective(params):
             act = critics.acting(self.critic, task, params, state.learned, hyper.env)
-            games, rows = collection.collect(
+            games, trajectory = collection.collect(
                 task,
                 hyper,
                 act,
@@ -109,51 +109,56 @@ class Pathwise(WithCritic):
                 value if self.critic.has_value else None,
                 differentiable=True,
             )
-            collection.check_rows(rows)
-            return self._objective(task, hyper, rows), (games, rows)
+            collection.check_rows(trajectory)
+            return self._objective(task, hyper, trajectory), (games, trajectory)
 
         gradient, aside = jax.grad(objective, has_aux=True)(params)
-        games, rows = jax.lax.stop_gradient(aside)
-        scale = collection.row_scale(task, rows)
+        games, trajectory = jax.lax.stop_gradient(aside)
+        scale = collection.row_scale(task, trajectory)
         critic = state.learned
         if self.critic.has_value:
-            target = jnp.where(rows.live, self._target(hyper, rows), 0.0)
-            critic = self.critic.update(task, hyper, params, critic, rows, target, scale)
-        bonus = _entropy_gradient(task, self.bind(task), hyper, params, rows, scale)
+            target = jnp.where(trajectory.mask, self._target(hyper, trajectory), 0.0)
+            critic = self.critic.update(task, hyper, params, critic, trajectory, target, scale)
+        bonus = _entropy_gradient(task, self.bind(task), hyper, params, trajectory, scale)
         return Estimate(
             gradient,
             jax.tree.map(jnp.add, gradient, bonus),
             EstimatorState(games, critic),
-            metrics.of_games(rows),
-            collection.observed(task, rows),
+            metrics.of_games(trajectory),
+            collection.observed(task, trajectory),
         )
 
-    def _objective(self, task: Task, hyper: Hyperparams, rows: Rows) -> jax.Array:
+    def _objective(self, task: Task, hyper: Hyperparams, trajectory: Trajectory) -> jax.Array:
         """Σ of the returns of the episodes' parts within the rows, each discounted from its first row."""
-        reward, terminated, truncated = self._ends(hyper, rows)
-        following = rows.cut_value if self.critic.has_value else None
+        reward, terminated, truncated = self._ends(hyper, trajectory)
+        following = trajectory.bootstrap_value if self.critic.has_value else None
         to_go = returns.reward_to_go(reward, terminated, truncated, following, discount=hyper.discount)
-        ended = rows.terminated | rows.truncated
-        first = jnp.concatenate([jnp.ones_like(ended[:1]), ended[:-1]]) & rows.live
-        return jnp.sum(jnp.where(first, to_go, 0.0)) * collection.row_scale(task, rows)[0, 0]
+        ended = trajectory.terminated | trajectory.truncated
+        first = jnp.concatenate([jnp.ones_like(ended[:1]), ended[:-1]]) & trajectory.mask
+        return jnp.sum(jnp.where(first, to_go, 0.0)) * collection.row_scale(task, trajectory)[0, 0]
 
-    def _target(self, hyper: Hyperparams, rows: Rows) -> jax.Array:
-        reward, terminated, truncated = self._ends(hyper, rows)
+    def _target(self, hyper: Hyperparams, trajectory: Trajectory) -> jax.Array:
+        reward, terminated, truncated = self._ends(hyper, trajectory)
         return returns.lambda_return(
             reward,
             terminated,
             truncated,
-            collection.next_values(rows),
+            collection.next_values(trajectory),
             discount=hyper.discount,
             trace_decay=hyper.trace_decay,
         )
 
-    def _ends(self, hyper: Hyperparams, rows: Rows) -> tuple[jax.Array, jax.Array, jax.Array]:
-        return (hyper.reward_scale * rows.reward, *collection.ends(rows, self.time_limit))
+    def _ends(self, hyper: Hyperparams, trajectory: Trajectory) -> tuple[jax.Array, jax.Array, jax.Array]:
+        return (hyper.reward_scale * trajectory.reward, *collection.ends(trajectory, self.time_limit))
 
 
 def _entropy_gradient(
-    task: Task, policy: BoundPolicy, hyper: Hyperparams, params: Params, rows: Rows, scale: jax.Array
+    task: Task,
+    policy: BoundPolicy,
+    hyper: Hyperparams,
+    params: Params,
+    trajectory: Trajectory,
+    scale: jax.Array,
 ) -> Params:
     """∇ Σ_rows entropy_coefficient · scale · H(π(·|s)) at the observed states; free where the coefficient is 0."""
 
@@ -161,8 +166,8 @@ def _entropy_gradient(
         return jnp.vdot(weight, policy.distribution(params, observation).entropy()), ()
 
     def gradient(params):
-        data = rows.observation, hyper.entropy_coefficient * scale
-        return chunked_gradient.gradient(bonus, params, rows.live, data, task.backend)[0]
+        data = trajectory.observation, hyper.entropy_coefficient * scale
+        return chunked_gradient.gradient(bonus, params, trajectory.mask, data, task.backend)[0]
 
     nothing = functools.partial(jax.tree.map, jnp.zeros_like)
     return jax.lax.cond(jnp.asarray(hyper.entropy_coefficient) > 0, gradient, nothing, params)

@@ -44,7 +44,7 @@ from purepg.hyperparams import Hyperparams
 from purepg.policies import BoundPolicy, refuse_without_score
 from purepg.policies.networks import Params
 from purepg.rollout import collection, metrics
-from purepg.rollout.trajectory import Rows
+from purepg.rollout.trajectory import Trajectory
 from purepg.task import Segments, Task
 
 _MONTE_CARLO = ("reward_to_go", "total")
@@ -124,54 +124,63 @@ class ScoreFunction(WithCritic):
             return self.critic.outputs(task, acting, state.learned.critic, observation).value
 
         value = critic if self.critic.has_value else None
-        games, rows = collection.collect(task, hyper, act, state.games, key, value)
-        estimate = self.estimate_from(task, hyper, params, state, jax.lax.stop_gradient(rows))
+        games, trajectory = collection.collect(task, hyper, act, state.games, key, value)
+        estimate = self.estimate_from(task, hyper, params, state, jax.lax.stop_gradient(trajectory))
         return estimate._replace(state=estimate.state._replace(games=games))
 
     def estimate_from(
-        self, task: Task, hyper: Hyperparams, params: Params, state: EstimatorState, rows: Rows
+        self, task: Task, hyper: Hyperparams, params: Params, state: EstimatorState, trajectory: Trajectory
     ) -> Estimate:
-        """The estimate from rows `[T, N]` that the policy of `params` has collected."""
-        collection.check_rows(rows)
-        target = jnp.where(rows.live, self._target(hyper, rows), 0.0)
-        step_weight = rows.live.astype(jnp.float32)
+        """The estimate from a trajectory `[T, N]` that the policy of `params` has collected."""
+        collection.check_rows(trajectory)
+        target = jnp.where(trajectory.mask, self._target(hyper, trajectory), 0.0)
+        step_weight = trajectory.mask.astype(jnp.float32)
         if self.discount_weighting:
-            step_weight = step_weight * jnp.power(jnp.float32(hyper.discount), rows.time.astype(jnp.float32))
+            step_weight = step_weight * jnp.power(
+                jnp.float32(hyper.discount), trajectory.time.astype(jnp.float32)
+            )
 
         def scores():
-            return _score_products(self.bind(task), params, rows, step_weight, target)
+            return _score_products(self.bind(task), params, trajectory, step_weight, target)
 
-        baseline = self.baseline.values(state.learned.baseline, target, rows, scores)
+        baseline = self.baseline.values(state.learned.baseline, target, trajectory, scores)
         check_shapes("the target", target.shape, baseline=baseline)
-        advantage = jnp.where(rows.live, target - baseline, 0.0)
+        advantage = jnp.where(trajectory.mask, target - baseline, 0.0)
         if self.normalize_advantages:
-            advantage = _standardize(advantage, rows.live, target)
-        scale = collection.row_scale(task, rows)
+            advantage = _standardize(advantage, trajectory.mask, target)
+        scale = collection.row_scale(task, trajectory)
         weight = scale * step_weight * advantage
 
         rows_per_chunk = self.rows_per_chunk or task.backend.rows_per_chunk
         backend = replace(task.backend, rows_per_chunk=rows_per_chunk)
 
         def gradient(entropy_weight, value_weight):
-            data = rows.observation, rows.action, weight, entropy_weight * scale, value_weight * scale, target
+            data = (
+                trajectory.observation,
+                trajectory.action,
+                weight,
+                entropy_weight * scale,
+                value_weight * scale,
+                target,
+            )
             surrogate = _surrogate(self.bind(task))
-            return chunked_gradient.gradient(surrogate, params, rows.live, data, backend)
+            return chunked_gradient.gradient(surrogate, params, trajectory.mask, data, backend)
 
         alone, _ = gradient(0.0, 0.0)
         full, entropy = gradient(hyper.entropy_coefficient, hyper.value_coefficient)
-        numbers = metrics.of_games(rows) | {"entropy": metrics.over(entropy, rows.live)}
+        numbers = metrics.of_games(trajectory) | {"entropy": metrics.over(entropy, trajectory.mask)}
         if self.critic.has_value:
-            numbers["value_error"] = metrics.over((target - rows.value) ** 2, rows.live)
-        critic = self.critic.update(task, hyper, params, state.learned.critic, rows, target, scale)
-        baseline = self.baseline.update(state.learned.baseline, target, rows)
+            numbers["value_error"] = metrics.over((target - trajectory.value) ** 2, trajectory.mask)
+        critic = self.critic.update(task, hyper, params, state.learned.critic, trajectory, target, scale)
+        baseline = self.baseline.update(state.learned.baseline, target, trajectory)
         state = EstimatorState(state.games, Learned(baseline, critic))
-        return Estimate(alone, full, state, numbers, collection.observed(task, rows))
+        return Estimate(alone, full, state, numbers, collection.observed(task, trajectory))
 
-    def _target(self, hyper: Hyperparams, rows: Rows) -> jax.Array:
+    def _target(self, hyper: Hyperparams, trajectory: Trajectory) -> jax.Array:
         """y `[T, N]`, in units of scaled rewards."""
-        reward, discount = hyper.reward_scale * rows.reward, hyper.discount
-        terminated, truncated = collection.ends(rows, self.time_limit)
-        following = collection.next_values(rows) if self.critic.has_value else None
+        reward, discount = hyper.reward_scale * trajectory.reward, hyper.discount
+        terminated, truncated = collection.ends(trajectory, self.time_limit)
+        following = collection.next_values(trajectory) if self.critic.has_value else None
         ends = reward, terminated, truncated
         if self.target == "reward_to_go":
             return returns.reward_to_go(*ends, following, discount=discount)
@@ -200,7 +209,7 @@ def _surrogate(policy: BoundPolicy):
 
 
 def _score_products(
-    policy: BoundPolicy, params: Params, rows: Rows, step_weight: jax.Array, target: jax.Array
+    policy: BoundPolicy, params: Params, trajectory: Trajectory, step_weight: jax.Array, target: jax.Array
 ) -> ScoreProducts:
     """One game after another, so that never more than one game's gradients are held."""
 
@@ -215,7 +224,7 @@ def _score_products(
         product, square = optax.tree.vdot(with_target, alone), optax.tree.vdot(alone, alone)
         return ScoreProducts(jnp.asarray(product), jnp.asarray(square))
 
-    games = rows.observation, rows.action, step_weight, target
+    games = trajectory.observation, trajectory.action, step_weight, target
     return jax.lax.map(one_game, jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), games))
 
 

@@ -12,7 +12,7 @@ the search stays as it is. ρ is the smoothing. The floor σ₀ keeps the search
 anything; for sessions a table does so by π ← (1 − σ₀) π + σ₀/A, a network by `hyper.entropy_coefficient` times the
 entropy.
 
-The score is the game's return, discounted by γ = `hyper.discount`: what all methods here maximise.
+What is compared is each game's return, discounted by γ = `hyper.discount`: what all methods here maximise.
 
 Gradients: none flow through a game; a network is fitted with those of log π at the elites' observations and actions.
 
@@ -39,7 +39,7 @@ from purepg.policies import Softmax, refuse_without_score
 from purepg.policies.networks import Params, Table
 from purepg.rollout import collection, metrics
 from purepg.rollout.metrics import Metrics
-from purepg.rollout.trajectory import Act, Rows
+from purepg.rollout.trajectory import Act, Trajectory
 from purepg.task import Games, Task
 from purepg.training import Method
 
@@ -148,13 +148,13 @@ class CrossEntropy(Method):
         params = jax.vmap(unravel)(jnp.repeat(candidates, over.games, axis=0))  # [N, ...]
 
         act = _each_by_its_own(self.act, params, hyper.env)
-        rows = collection.collect(self.task, hyper, act, (), play_key)[1]
-        score = self._score(hyper, rows).reshape((num_candidates, over.games)).mean(axis=1)  # [C]
-        weight, threshold = elites(score, self.elite_fraction, least=2)
+        trajectory = collection.collect(self.task, hyper, act, (), play_key)[1]
+        achieved = self._returns(hyper, trajectory).reshape((num_candidates, over.games)).mean(axis=1)  # [C]
+        weight, threshold = elites(achieved, self.elite_fraction, least=2)
         options = {"smoothing": self.smoothing, "noise_floor": self.noise_floor}
         fitted = refit(mean, std, candidates, weight, **options)
-        mean, std = _keep_where(nothing_to_choose(score, least=2), (mean, std), fitted)
-        numbers = metrics.of_games(rows) | {
+        mean, std = _keep_where(nothing_to_choose(achieved, least=2), (mean, std), fitted)
+        numbers = metrics.of_games(trajectory) | {
             "elite_threshold": metrics.once(threshold),
             "search_std": metrics.once(std.mean()),
         }
@@ -165,31 +165,33 @@ class CrossEntropy(Method):
     ) -> tuple[CrossEntropyState, Metrics]:
         play_key, fit_key = jax.random.split(key)
         act = self.act(state.params, deterministic=False, env_params=hyper.env)
-        rows = collection.collect(self.task, hyper, act, (), play_key)[1]
-        score = self._score(hyper, rows)  # [N]
-        weight, threshold = elites(score, self.elite_fraction)
-        numbers = metrics.of_games(rows) | {"elite_threshold": metrics.once(threshold)}
+        trajectory = collection.collect(self.task, hyper, act, (), play_key)[1]
+        achieved = self._returns(hyper, trajectory)  # [N]
+        weight, threshold = elites(achieved, self.elite_fraction)
+        numbers = metrics.of_games(trajectory) | {"elite_threshold": metrics.once(threshold)}
         if self._has_closed_form:
             options = {"smoothing": self.smoothing, "noise_floor": self.noise_floor}
-            weight = jnp.where(rows.live, weight[None, :], 0.0)
-            table = fit_table(state.params["table"], rows.observation, rows.action, weight, **options)
+            weight = jnp.where(trajectory.mask, weight[None, :], 0.0)
+            table = fit_table(
+                state.params["table"], trajectory.observation, trajectory.action, weight, **options
+            )
             fitted = CrossEntropyState({"table": table}, ())
         else:
-            fitted = self._fit_network(over, hyper, state, rows, weight, fit_key)
-        return _keep_where(nothing_to_choose(score), state, fitted), numbers
+            fitted = self._fit_network(over, hyper, state, trajectory, weight, fit_key)
+        return _keep_where(nothing_to_choose(achieved), state, fitted), numbers
 
     def _fit_network(
         self,
         over: OverSessions,
         hyper: Hyperparams,
         state: CrossEntropyState,
-        rows: Rows,
+        trajectory: Trajectory,
         weight: jax.Array,
         key: jax.Array,
     ) -> CrossEntropyState:
         """A few optimiser steps up the elites' log-likelihood, on rows drawn from theirs."""
         policy, transformation = self.task.bind_policy(), _transformation(over, hyper)
-        length = rows.live.sum(axis=0)  # [N]; live rows come first
+        length = trajectory.mask.sum(axis=0)  # [N]; live rows come first
         share = weight * length.astype(jnp.float32)
         odds = share / share.sum()  # [N]
 
@@ -202,7 +204,9 @@ class CrossEntropy(Method):
             game_key, time_key = jax.random.split(key)
             game = jax.random.choice(game_key, odds.size, (over.batch_size,), p=odds)
             time = jax.random.randint(time_key, game.shape, 0, length[game])
-            gradient = jax.grad(loss)(state.params, rows.observation[time, game], rows.action[time, game])
+            gradient = jax.grad(loss)(
+                state.params, trajectory.observation[time, game], trajectory.action[time, game]
+            )
             change, moments = transformation.update(gradient, state.search, state.params)
             return in_types_of(
                 CrossEntropyState(optax.apply_updates(state.params, change), moments), state
@@ -210,9 +214,11 @@ class CrossEntropy(Method):
 
         return jax.lax.scan(step, state, jax.random.split(key, over.steps))[0]
 
-    def _score(self, hyper: Hyperparams, rows: Rows) -> jax.Array:
+    def _returns(self, hyper: Hyperparams, trajectory: Trajectory) -> jax.Array:
         """The discounted return of each game, `[N]`."""
-        return returns.reward_to_go(rows.reward, rows.terminated, rows.truncated, discount=hyper.discount)[0]
+        return returns.reward_to_go(
+            trajectory.reward, trajectory.terminated, trajectory.truncated, discount=hyper.discount
+        )[0]
 
     @property
     def _has_closed_form(self) -> bool:

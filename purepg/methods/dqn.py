@@ -35,7 +35,7 @@ from purepg.methods.optimizer import Optimizer
 from purepg.policies.networks import Params
 from purepg.rollout import collection, metrics
 from purepg.rollout.metrics import Metrics
-from purepg.rollout.trajectory import Act, Choice, Rows, Running
+from purepg.rollout.trajectory import Act, ActionOutput, ActiveGames, Trajectory
 from purepg.task import Task
 from purepg.training import Method
 
@@ -71,11 +71,11 @@ class Transitions(NamedTuple):
 
 class DQNState(NamedTuple):
     params: Params
-    slow: Params  # θ⁻
+    target_params: Params  # θ⁻
     optimizer: Any  # optax state
     replay: Any  # flashbax state
     updates: jax.Array  # [] int32
-    running: Running  # the games, [N, ...]
+    running: ActiveGames  # the games, [N, ...]
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class DQN(Method):
         play_key, learn_key = jax.random.split(key)
         epsilon = self.exploration.epsilon(state.updates)
         act = self.act(ActionValues(state.params, epsilon), deterministic=False)
-        running, (rows, transitions) = self._play(hyper, act, state.running, play_key)
+        running, (trajectory, transitions) = self._play(hyper, act, state.running, play_key)
         state = state._replace(
             running=running,
             replay=self._buffer.add(state.replay, transitions),
@@ -146,7 +146,7 @@ class DQN(Method):
 
         keys = jax.random.split(learn_key, self.steps)
         state, error = jax.lax.scan(step, state, keys)
-        numbers = metrics.of_games(rows) | {
+        numbers = metrics.of_games(trajectory) | {
             "td_error": metrics.over(error, jnp.broadcast_to(ready, error.shape)),
             "epsilon": metrics.once(epsilon),
         }
@@ -163,13 +163,15 @@ class DQN(Method):
         def choose(key, observation):
             q = self._values(params.network, observation)
             action = greedy(q) if deterministic else epsilon_greedy(key, q, params.epsilon)
-            return Choice(action, action)
+            return ActionOutput(action, action)
 
         return choose
 
-    def target(self, hyper: Hyperparams, params: Params, slow: Params, batch: Transitions) -> jax.Array:
+    def target(
+        self, hyper: Hyperparams, params: Params, target_params: Params, batch: Transitions
+    ) -> jax.Array:
         """y of each transition, `[B]`."""
-        q = self._values(slow, batch.following)  # [B, A]
+        q = self._values(target_params, batch.following)  # [B, A]
         best = greedy(self._values(params, batch.following) if self.double else q)
         value = jnp.take_along_axis(q, best[:, None], axis=-1)[:, 0]
         reward = hyper.reward_scale * batch.reward
@@ -179,7 +181,7 @@ class DQN(Method):
         """One gradient step on a batch from the replay: the state and the mean |y − Q|, []."""
         with usual_promotions():
             batch = self._buffer.sample(state.replay, key).experience
-        target = self.target(hyper, state.params, state.slow, batch)
+        target = self.target(hyper, state.params, state.target_params, batch)
 
         def loss(params: Params):
             q = self._values(params, batch.observation)
@@ -191,19 +193,23 @@ class DQN(Method):
             gradient, state.optimizer, state.params
         )
         params: Any = optax.apply_updates(state.params, change)
-        slow = optax.incremental_update(params, state.slow, self.target_rate)
-        learned = state._replace(params=params, slow=slow, optimizer=optimizer)
+        target_params = optax.incremental_update(params, state.target_params, self.target_rate)
+        learned = state._replace(params=params, target_params=target_params, optimizer=optimizer)
         return in_types_of(learned, state), error.astype(jnp.float32)
 
     def _play(
-        self, hyper: Hyperparams, act: Act, running: Running, key: jax.Array
-    ) -> tuple[Running, tuple[Rows, Transitions]]:
-        """T steps of every game: rows and transitions `[T, N]`."""
-        running, rows = collection.collect(self.task, hyper, act, running, key, keep_next=True)
+        self, hyper: Hyperparams, act: Act, running: ActiveGames, key: jax.Array
+    ) -> tuple[ActiveGames, tuple[Trajectory, Transitions]]:
+        """T steps of every game: trajectory and transitions `[T, N]`."""
+        running, trajectory = collection.collect(self.task, hyper, act, running, key, keep_next=True)
         transitions = Transitions(
-            rows.observation, rows.action, rows.reward, rows.terminated, rows.next_observation
+            trajectory.observation,
+            trajectory.action,
+            trajectory.reward,
+            trajectory.terminated,
+            trajectory.next_observation,
         )
-        return running, (rows, transitions)
+        return running, (trajectory, transitions)
 
     def _values(self, params: Params, observation: jax.Array) -> jax.Array:
         """Q of observations `[B, *shape]`, `[B, A]`."""

@@ -8,7 +8,7 @@ A fit by maximum likelihood has a closed form for a diagonal Gaussian (mean and 
 of probabilities (shares of the elites' actions). Both are smoothed towards the distribution before, by ρ, and kept from
 becoming certain by a noise floor σ₀.
 
-Gradients flow through scores and candidates as far as they are not compared; the method asks for none.
+Gradients flow through returns and candidates as far as they are not compared; the method asks for none.
 
 Reference: Rubinstein and Kroese, The Cross-Entropy Method (2004), chapter 2; Szita and Lőrincz, Learning Tetris using
 the noisy cross-entropy method (2006), for the added variance.
@@ -18,25 +18,25 @@ import jax
 import jax.numpy as jnp
 
 
-def elites(score: jax.Array, fraction: float, *, least: int = 1) -> tuple[jax.Array, jax.Array]:
-    """Weights `[C]` of the k = fraction · C (at least `least`) best of the scores `[C]`, and the k-th best score, [].
+def elites(returns: jax.Array, fraction: float, *, least: int = 1) -> tuple[jax.Array, jax.Array]:
+    """Weights `[C]` of the k = fraction · C (at least `least`) best of the returns `[C]`, and the k-th best return, [].
 
-    1 for a score above the k-th best, 0 below; those equal to it share the places that are left. Where fewer than k
-    scores are numbers, these are the elites and the k-th best score is −inf.
+    1 for a return above the k-th best, 0 below; those equal to it share the places that are left. Where fewer than k
+    returns are numbers, these are the elites and the k-th best return is −inf.
     """
-    count = max(least, round(fraction * score.shape[0]))
-    ranked = _ranked(score)
+    count = max(least, round(fraction * returns.shape[0]))
+    ranked = _ranked(returns)
     threshold = jax.lax.top_k(ranked, count)[0][-1]
     above, equal = ranked > threshold, ranked == threshold
     places_left = (count - above.sum()).astype(jnp.float32)
     weight = jnp.where(above, 1.0, jnp.where(equal, places_left / equal.sum().astype(jnp.float32), 0.0))
-    return jnp.where(jnp.isnan(score), 0.0, weight), threshold
+    return jnp.where(jnp.isnan(returns), 0.0, weight), threshold
 
 
-def nothing_to_choose(score: jax.Array, *, least: int = 1) -> jax.Array:
-    """Whether all of the scores `[C]` are equal, or fewer than `least` of them are numbers, []."""
-    ranked = _ranked(score)
-    return (ranked.min() == ranked.max()) | (jnp.sum(~jnp.isnan(score)) < least)
+def nothing_to_choose(returns: jax.Array, *, least: int = 1) -> jax.Array:
+    """Whether all of the returns `[C]` are equal, or fewer than `least` of them are numbers, []."""
+    ranked = _ranked(returns)
+    return (ranked.min() == ranked.max()) | (jnp.sum(~jnp.isnan(returns)) < least)
 
 
 def refit(
@@ -75,6 +75,6 @@ def fit_table(
     return jnp.log(jnp.maximum(new, jnp.finfo(new.dtype).tiny))
 
 
-def _ranked(score: jax.Array) -> jax.Array:
+def _ranked(returns: jax.Array) -> jax.Array:
     """−inf for NaN, which sorts above all numbers as it is."""
-    return jnp.where(jnp.isnan(score), -jnp.inf, score)
+    return jnp.where(jnp.isnan(returns), -jnp.inf, returns)

@@ -40,7 +40,7 @@ from purepg.methods.action_values import (
 from purepg.policies.networks import Table
 from purepg.rollout import collection, metrics
 from purepg.rollout.metrics import Metrics
-from purepg.rollout.trajectory import Act, Choice, Learner, Rows, Running
+from purepg.rollout.trajectory import Act, ActionOutput, ActiveGames, Learner, Trajectory
 from purepg.task import Task
 from purepg.training import Method
 
@@ -50,7 +50,7 @@ _TARGETS = ("q_learning", "sarsa", "expected_sarsa")
 class QLearningState(NamedTuple):
     table: jax.Array  # [O, A]
     updates: jax.Array  # [] int32
-    running: Running  # the games, [N, ...]
+    running: ActiveGames  # the games, [N, ...]
     following: Any  # [N] int32, SARSA's next actions; () for the other targets
 
 
@@ -107,7 +107,7 @@ class QLearning(Method):
             self.task, hyper, learner, state.running, key
         )
         numbers = metrics.of_games(rows) | {
-            "td_error": metrics.over(jnp.abs(error), rows.live),
+            "td_error": metrics.over(jnp.abs(error), rows.mask),
             "epsilon": metrics.once(epsilon),
         }
         return QLearningState(table, state.updates + 1, running, following), numbers
@@ -123,7 +123,7 @@ class QLearning(Method):
         def choose(key, observation):
             q = jnp.asarray(params.network["table"])[observation]
             action = greedy(q) if deterministic else epsilon_greedy(key, q, params.epsilon)
-            return Choice(action, action)
+            return ActionOutput(action, action)
 
         return choose
 
@@ -131,12 +131,12 @@ class QLearning(Method):
         """Of the table and SARSA's next actions; it keeps of each row what is reported, and y − Q `[N]`."""
         sarsa = self.target == "sarsa"
 
-        def act(learned: tuple[jax.Array, Any], key: jax.Array, observation: jax.Array) -> Choice:
+        def act(learned: tuple[jax.Array, Any], key: jax.Array, observation: jax.Array) -> ActionOutput:
             table, following = learned
             action = following if sarsa else epsilon_greedy(key, table[observation], epsilon)
-            return Choice(action, action)
+            return ActionOutput(action, action)
 
-        def learn(learned: tuple[jax.Array, Any], key: jax.Array, rows: Rows, observation: jax.Array):
+        def learn(learned: tuple[jax.Array, Any], key: jax.Array, rows: Trajectory, observation: jax.Array):
             table, following = learned
             q = table[rows.next_observation]
             chosen = epsilon_greedy(key, q, epsilon) if sarsa else None

@@ -18,14 +18,14 @@ from purepg.rollout.collection import (
     row_scale,
     start,
 )
-from purepg.rollout.trajectory import Act, Choice, Learner, Rows, Running, Value
+from purepg.rollout.trajectory import Act, ActionOutput, ActiveGames, Learner, Trajectory, Value
 
 __all__ = [
     "Act",
-    "Choice",
+    "ActionOutput",
+    "ActiveGames",
     "Learner",
-    "Rows",
-    "Running",
+    "Trajectory",
     "Value",
     "by_policy",
     "check_rows",

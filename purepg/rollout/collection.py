@@ -1,7 +1,7 @@
 """Collection: games in the way that the task asks for. Whatever plays in purepg's environments plays through here.
 
-An update's rows come from `collect`, those of a learner that changes with every step from `collect_and_learn`; the rest
-says what is read off rows.
+An update's trajectory comes from `collect`, that of a learner that changes with every step from
+`collect_and_learn`; the rest says what is read off it.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ from purepg.hyperparams import Hyperparams
 from purepg.policies import BoundPolicy, running_moments
 from purepg.policies.networks import Params
 from purepg.rollout import rollout
-from purepg.rollout.trajectory import Act, Choice, Learner, Rows, Running, Value
+from purepg.rollout.trajectory import Act, ActionOutput, ActiveGames, Learner, Trajectory, Value
 from purepg.task import Games, Segments, Task
 
 
@@ -34,7 +34,7 @@ def by_policy(policy: BoundPolicy, params: Params, *, deterministic: bool, env_p
     def choose(key, observation):
         distribution = policy.distribution(params, observation)
         action = distribution.mode() if deterministic else distribution.sample(key)
-        return Choice(action, policy.play(action, env_params))
+        return ActionOutput(action, policy.play(action, env_params))
 
     return choose
 
@@ -49,13 +49,13 @@ def collect(
     *,
     keep_next: bool = False,
     differentiable: bool = False,
-) -> tuple[Any, Rows]:
-    """Plays one update's rows `[T, N]` by `act`: what is carried on, and the rows.
+) -> tuple[Any, Trajectory]:
+    """Plays one update's trajectory `[T, N]` by `act`: what is carried on, and the trajectory.
 
     Args:
       running: what `start` or the update before gave; `()` where the task asks for whole games.
-      value: V, for `cut_value`.
-      keep_next: whether rows hold `next_observation` as well.
+      value: V, for `bootstrap_value`.
+      keep_next: whether it holds `next_observation` as well.
       differentiable: whether gradients flow through transitions.
     """
     env, params = _environment(task, hyper, differentiable=differentiable)
@@ -66,8 +66,8 @@ def collect(
 
 
 def collect_and_learn(
-    task: Task, hyper: Hyperparams, learner: Learner, running: Running, key: jax.Array
-) -> tuple[Running, Any, Any]:
+    task: Task, hyper: Hyperparams, learner: Learner, running: ActiveGames, key: jax.Array
+) -> tuple[ActiveGames, Any, Any]:
     """Plays one segment by a learner: the games that go on, its state then, what it keeps of the rows `[T, ...]`."""
     # Whoever learns from each step refuses whole games in words of its own.
     assert isinstance(task.collect, Segments)
@@ -75,42 +75,50 @@ def collect_and_learn(
     return rollout.play_and_learn(*_environment(task, hyper), learner, key, running, **options)
 
 
-def check_rows(rows: Rows) -> None:
-    """Refuses rows `[T, N, ...]` whose fields are not of one length and as many games."""
-    of_games, values = rows.live.shape, {"value": rows.value, "cut_value": rows.cut_value}
-    fields = {name: getattr(rows, name) for name in ("reward", "terminated", "truncated", "time", "score")}
-    check_shapes("live", of_games, **fields, **{name: x for name, x in values.items() if x is not None})
-    check_shapes("live", (*of_games, ...), observation=rows.observation, action=rows.action)
+def check_rows(trajectory: Trajectory) -> None:
+    """Refuses a trajectory `[T, N, ...]` whose fields are not of one length and as many games."""
+    of_games, values = (
+        trajectory.mask.shape,
+        {"value": trajectory.value, "bootstrap_value": trajectory.bootstrap_value},
+    )
+    fields = {
+        name: getattr(trajectory, name)
+        for name in ("reward", "terminated", "truncated", "time", "return_so_far")
+    }
+    check_shapes("mask", of_games, **fields, **{name: x for name, x in values.items() if x is not None})
+    check_shapes("mask", (*of_games, ...), observation=trajectory.observation, action=trajectory.action)
 
 
-def row_scale(task: Task, rows: Rows) -> jax.Array:
+def row_scale(task: Task, trajectory: Trajectory) -> jax.Array:
     """What every sum over rows is scaled by, `[T, N]`: 1/N for games, 1/(N·T) for segments, 0 in dead rows."""
-    num_steps, num_games = rows.live.shape
-    return rows.live.astype(jnp.float32) / (num_games * (1 if isinstance(task.collect, Games) else num_steps))
+    num_steps, num_games = trajectory.mask.shape
+    return trajectory.mask.astype(jnp.float32) / (
+        num_games * (1 if isinstance(task.collect, Games) else num_steps)
+    )
 
 
-def observed(task: Task, rows: Rows) -> Any:
+def observed(task: Task, trajectory: Trajectory) -> Any:
     """The moments of the observations, where the task normalises by them."""
-    return running_moments.of(rows.observation, rows.live) if task.normalize_observations else ()
+    return running_moments.of(trajectory.observation, trajectory.mask) if task.normalize_observations else ()
 
 
-def ends(rows: Rows, time_limit: str) -> tuple[jax.Array, jax.Array]:
+def ends(trajectory: Trajectory, time_limit: str) -> tuple[jax.Array, jax.Array]:
     """(terminated, truncated) `[T, N]`: where the limit is part of the objective, nothing follows a truncation."""
     if time_limit == "objective":
-        return rows.terminated | rows.truncated, jnp.zeros_like(rows.truncated)
-    return rows.terminated, rows.truncated
+        return trajectory.terminated | trajectory.truncated, jnp.zeros_like(trajectory.truncated)
+    return trajectory.terminated, trajectory.truncated
 
 
-def episode_returns(rows: Rows) -> jax.Array:
+def episode_returns(trajectory: Trajectory) -> jax.Array:
     """The undiscounted return of each of whole games, `[N]`."""
-    return rows.score[-1]
+    return trajectory.return_so_far[-1]
 
 
-def next_values(rows: Rows) -> jax.Array:
+def next_values(trajectory: Trajectory) -> jax.Array:
     """V of the true next observation, `[T, N]`, of rows that carry values; not to be read where terminated."""
-    later = jnp.concatenate([rows.value[1:], rows.cut_value[-1:]])
+    later = jnp.concatenate([trajectory.value[1:], trajectory.bootstrap_value[-1:]])
     # A dead row's value may be anything, and a recursion would meet it as 0 · NaN.
-    return jnp.where(rows.live, jnp.where(rows.truncated, rows.cut_value, later), 0.0)
+    return jnp.where(trajectory.mask, jnp.where(trajectory.truncated, trajectory.bootstrap_value, later), 0.0)
 
 
 def _environment(task: Task, hyper: Hyperparams, *, differentiable: bool = False) -> tuple[Environment, Any]:

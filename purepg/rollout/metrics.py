@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from purepg.rollout.trajectory import Rows
+from purepg.rollout.trajectory import Trajectory
 
 
 class Average(NamedTuple):
@@ -28,11 +28,11 @@ def over(values: jax.Array, where: jax.Array) -> Average:
     return Average(jnp.sum(jnp.where(where, values, 0.0)), jnp.sum(where, dtype=jnp.float32))
 
 
-def of_games(rows: Rows) -> Metrics:
+def of_games(trajectory: Trajectory) -> Metrics:
     """Undiscounted return and length per episode that ended, and the steps played."""
-    ended = rows.terminated | rows.truncated
+    ended = trajectory.terminated | trajectory.truncated
     return {
-        "return": over(rows.score, ended),
-        "length": over((rows.time + 1).astype(jnp.float32), ended),
-        "steps": once(jnp.sum(rows.live)),
+        "return": over(trajectory.return_so_far, ended),
+        "length": over((trajectory.time + 1).astype(jnp.float32), ended),
+        "steps": once(jnp.sum(trajectory.mask)),
     }

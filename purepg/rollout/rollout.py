@@ -2,11 +2,11 @@
 
 Row t of game n holds the observation, the action taken on it, and what came of it. There are three ways to play:
 
-    whole games   `play_games`: fresh games, each to its end or the limit. Rows after a game's end are masked by `live`
-                  and repeat its last observation, so that nothing in them can be NaN. Once all games are over (of all
-                  seeds that are mapped side by side), the remaining rows cost nothing.
+    whole games   `play_games`: fresh games, each to its end or the limit. Rows after a game's end are masked by `mask`
+                  and repeat its last observation, so that nothing in them can be NaN. Once all games are over (of
+                  all seeds that are mapped side by side), the remaining rows cost nothing.
     segments      `play_segment`: T steps of games that go on from segment to segment. A game that ends is followed at
-                  once by a fresh one with a state of its own; every row is live.
+                  once by a fresh one with a state of its own; every row counts.
     learning      `play_and_learn`: a segment by a learner, which changes with every step of all games.
 
 Where an episode is cut, by the limit or by the last row of a segment, the value of the true next observation is needed,
@@ -27,7 +27,7 @@ from purepg import environments
 from purepg.environments import Environment
 from purepg.errors.dtypes import in_types_of
 from purepg.machines.branches import any_mapped
-from purepg.rollout.trajectory import Act, Learner, Rows, Running, Value
+from purepg.rollout.trajectory import Act, ActiveGames, Learner, Trajectory, Value
 
 # Steps between two looks at whether any game still runs: each look costs about as much as a small step.
 _BLOCK = 8
@@ -46,7 +46,7 @@ def play_games(
     max_steps: int,
     value: Value | None = None,
     keep_next: bool = False,
-) -> Rows:
+) -> Trajectory:
     """Plays `num_games` fresh games of at most `max_steps` steps; a game that still runs then is truncated.
 
     Args:
@@ -54,47 +54,51 @@ def play_games(
       params: the environment's parameters.
       act: what chooses the actions of all games at once.
       key: every game and every step draws its own noise from it.
-      value: V, for `cut_value`.
+      value: V, for `bootstrap_value`.
       keep_next: whether rows hold `next_observation` as well.
 
     Returns:
-      Rows `[max_steps, num_games]`.
+      A trajectory `[max_steps, num_games]`.
     """
     start_key, play_key = jax.random.split(key)
     step = _stepper(env, params, act, max_steps, value, keep_next)
     start = _ready(step, fresh_games(env, params, start_key, num_games))
 
-    def live_step(
-        games: tuple[Running, jax.Array], time: jax.Array
-    ) -> tuple[tuple[Running, jax.Array], Rows]:
-        running, live = games
+    def masked_step(
+        games: tuple[ActiveGames, jax.Array], time: jax.Array
+    ) -> tuple[tuple[ActiveGames, jax.Array], Trajectory]:
+        running, mask = games
         after, rows = step(running, jax.random.fold_in(play_key, time))
         rows = rows._replace(
-            reward=jnp.where(live, rows.reward, 0.0),
-            terminated=rows.terminated & live,
-            truncated=rows.truncated & live,
-            live=live,
+            reward=jnp.where(mask, rows.reward, 0.0),
+            terminated=rows.terminated & mask,
+            truncated=rows.truncated & mask,
+            mask=mask,
             time=jnp.full_like(rows.time, time),
-            score=jnp.where(live, rows.score, running.score),
-            cut_value=None if value is None else jnp.where(live, rows.cut_value, 0.0),
-            next_observation=_where(live, rows.next_observation, rows.observation) if keep_next else None,
+            return_so_far=jnp.where(mask, rows.return_so_far, running.return_so_far),
+            bootstrap_value=None if value is None else jnp.where(mask, rows.bootstrap_value, 0.0),
+            next_observation=_where(mask, rows.next_observation, rows.observation) if keep_next else None,
         )
-        goes_on = live & ~rows.terminated & ~rows.truncated
-        after = _where(goes_on, after, running)._replace(score=rows.score)
+        goes_on = mask & ~rows.terminated & ~rows.truncated
+        after = _where(goes_on, after, running)._replace(return_so_far=rows.return_so_far)
         return (after, goes_on), rows
 
     start = start, jnp.ones(num_games, bool)
-    rows_like = jax.eval_shape(live_step, start, jnp.int32(0))[1]
+    rows_like = jax.eval_shape(masked_step, start, jnp.int32(0))[1]
     blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), rows_like)
 
-    def skip(games: tuple[Running, jax.Array], times: jax.Array) -> tuple[tuple[Running, jax.Array], Rows]:
-        rows = blank._replace(observation=games[0].observation, score=games[0].score)
+    def skip(
+        games: tuple[ActiveGames, jax.Array], times: jax.Array
+    ) -> tuple[tuple[ActiveGames, jax.Array], Trajectory]:
+        rows = blank._replace(observation=games[0].observation, return_so_far=games[0].return_so_far)
         rows = jax.tree.map(lambda x: jnp.broadcast_to(x[None], (_BLOCK, *x.shape)), rows)
         return games, rows._replace(time=jnp.broadcast_to(times[:, None], rows.time.shape))
 
-    def block(games: tuple[Running, jax.Array], times: jax.Array) -> tuple[tuple[Running, jax.Array], Rows]:
+    def block(
+        games: tuple[ActiveGames, jax.Array], times: jax.Array
+    ) -> tuple[tuple[ActiveGames, jax.Array], Trajectory]:
         return jax.lax.cond(
-            any_mapped(games[1].any()), lambda g, t: jax.lax.scan(live_step, g, t), skip, games, times
+            any_mapped(games[1].any()), lambda g, t: jax.lax.scan(masked_step, g, t), skip, games, times
         )
 
     num_blocks = -(-max_steps // _BLOCK)
@@ -108,19 +112,19 @@ def play_segment(
     params: Any,
     act: Act,
     key: jax.Array,
-    running: Running,
+    running: ActiveGames,
     *,
     num_steps: int,
     max_steps: int,
     value: Value | None = None,
     keep_next: bool = False,
-) -> tuple[Running, Rows]:
+) -> tuple[ActiveGames, Trajectory]:
     """Plays `num_steps` steps of running games, each followed by a fresh one when it ends.
 
     Args:
       running: from `staggered_games` or the segment before.
       max_steps: a game that has run so long is truncated.
-      value: V, for `cut_value`; games that still run in the last row are cut there.
+      value: V, for `bootstrap_value`; games that still run in the last row are cut there.
       keep_next: whether rows hold `next_observation` as well.
 
     Returns:
@@ -130,8 +134,10 @@ def play_segment(
     running, rows = jax.lax.scan(step, running, jax.random.split(key, num_steps))
     if value is not None:
         ended = rows.terminated[-1] | rows.truncated[-1]
-        last = jnp.where(ended, rows.cut_value[-1], value(running.observation))
-        rows = rows._replace(cut_value=rows.cut_value.at[-1].set(last.astype(rows.cut_value.dtype)))
+        last = jnp.where(ended, rows.bootstrap_value[-1], value(running.observation))
+        rows = rows._replace(
+            bootstrap_value=rows.bootstrap_value.at[-1].set(last.astype(rows.bootstrap_value.dtype))
+        )
     return running, rows
 
 
@@ -140,11 +146,11 @@ def play_and_learn(
     params: Any,
     learner: Learner,
     key: jax.Array,
-    running: Running,
+    running: ActiveGames,
     *,
     num_steps: int,
     max_steps: int,
-) -> tuple[Running, Any, Any]:
+) -> tuple[ActiveGames, Any, Any]:
     """Plays `num_steps` steps of running games as `play_segment` does; the learner learns from each before the next.
 
     Args:
@@ -156,7 +162,7 @@ def play_and_learn(
       The games after the segment, the learner's state then, and what it keeps of the rows, `[num_steps, ...]`.
     """
 
-    def one_step(carried: tuple[Running, Any], keys: tuple[jax.Array, jax.Array]):
+    def one_step(carried: tuple[ActiveGames, Any], keys: tuple[jax.Array, jax.Array]):
         (running, state), (play_key, learn_key) = carried, keys
         act = functools.partial(learner.act, state)
         step = _with_resets(_stepper(env, params, act, max_steps, None, keep_next=True), env, params)
@@ -171,7 +177,7 @@ def play_and_learn(
 
 def staggered_games(
     env: Environment, params: Any, act: Act, key: jax.Array, *, num_games: int, max_steps: int
-) -> Running:
+) -> ActiveGames:
     """Games at ages spread evenly from 0 to `max_steps`, each played to its age by `act`.
 
     Games started together would stay in phase where nothing but the limit ends them: every segment would see one phase
@@ -184,23 +190,23 @@ def staggered_games(
     num_steps = min(max_steps, _LONGEST_STAGGER)
     waits = num_steps - (jnp.arange(num_games) * num_steps) // num_games
 
-    def one_step(running: Running, time: jax.Array) -> tuple[Running, None]:
+    def one_step(running: ActiveGames, time: jax.Array) -> tuple[ActiveGames, None]:
         after, _ = step(running, jax.random.fold_in(play_key, time))
         return _where(time >= waits, after, running), None
 
     return jax.lax.scan(one_step, start, jnp.arange(num_steps))[0]
 
 
-def fresh_games(env: Environment, params: Any, key: jax.Array, num_games: int) -> Running:
+def fresh_games(env: Environment, params: Any, key: jax.Array, num_games: int) -> ActiveGames:
     """Games before their first step, each reset with a key of its own."""
     fresh = functools.partial(environments.reset, env)
     observation, state = jax.vmap(fresh, (0, None))(jax.random.split(key, num_games), params)
     # Python numbers in a fresh state become arrays here; they get the type that a step returns where they are used.
     state = jax.tree.map(jnp.asarray, state)
-    return Running(observation, state, jnp.zeros(num_games, jnp.int32), jnp.zeros(num_games, jnp.float32))
+    return ActiveGames(observation, state, jnp.zeros(num_games, jnp.int32), jnp.zeros(num_games, jnp.float32))
 
 
-Step = Callable[[Running, jax.Array], tuple[Running, Rows]]
+Step = Callable[[ActiveGames, jax.Array], tuple[ActiveGames, Trajectory]]
 
 
 def _stepper(
@@ -211,17 +217,17 @@ def _stepper(
     def one_game(key, state, action):
         return environments.step(env, key, state, action, params)
 
-    def step(running: Running, key: jax.Array) -> tuple[Running, Rows]:
+    def step(running: ActiveGames, key: jax.Array) -> tuple[ActiveGames, Trajectory]:
         act_key, step_key = jax.random.split(key)
         choice = act(act_key, running.observation)
         keys = jax.random.split(step_key, running.time.shape[0])
         observation, state, reward, terminated, truncated = jax.vmap(one_game)(
-            keys, running.state, choice.played
+            keys, running.state, choice.env_action
         )
         truncated = (truncated | (running.time + 1 >= max_steps)) & ~terminated
-        score = running.score + reward
-        after = Running(observation, state, running.time + 1, score, running.carry)
-        rows = Rows(
+        return_so_far = running.return_so_far + reward
+        after = ActiveGames(observation, state, running.time + 1, return_so_far, running.carry)
+        rows = Trajectory(
             running.observation,
             choice.action,
             reward,
@@ -229,7 +235,7 @@ def _stepper(
             truncated,
             jnp.ones_like(terminated),
             running.time,
-            after.score,
+            after.return_so_far,
             choice.value,
             None if value is None else _value_where(truncated, value, observation),
             observation if keep_next else None,
@@ -242,12 +248,12 @@ def _stepper(
 def _with_resets(step: Step, env: Environment, params: Any) -> Step:
     """The step, and fresh games in place of those that ended in it; in steps without an end no reset is computed."""
 
-    def step_and_reset(running: Running, key: jax.Array) -> tuple[Running, Rows]:
+    def step_and_reset(running: ActiveGames, key: jax.Array) -> tuple[ActiveGames, Trajectory]:
         step_key, reset_key = jax.random.split(key)
         after, rows = step(running, step_key)
         ended = rows.terminated | rows.truncated
 
-        def reset(after: Running) -> Running:
+        def reset(after: ActiveGames) -> ActiveGames:
             return _where(ended, fresh_games(env, params, reset_key, ended.shape[0]), after)
 
         return jax.lax.cond(ended.any(), reset, lambda after: after, after), rows
@@ -255,7 +261,7 @@ def _with_resets(step: Step, env: Environment, params: Any) -> Step:
     return step_and_reset
 
 
-def _ready(step: Step, fresh: Running) -> Running:
+def _ready(step: Step, fresh: ActiveGames) -> ActiveGames:
     """Fresh games in the types that a step returns."""
     like = jax.eval_shape(step, fresh, jax.random.key(0))[0]
     return in_types_of(fresh, like)

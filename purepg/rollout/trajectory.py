@@ -9,19 +9,19 @@ from typing import Any, NamedTuple
 import jax
 
 
-class Choice(NamedTuple):
+class ActionOutput(NamedTuple):
     """What `act` chooses for each game."""
 
     action: jax.Array  # [N, *action] as remembered: log-probabilities are of it
-    played: jax.Array  # [N, *action] as the environment takes it
+    env_action: jax.Array  # [N, *action] as the environment takes it
     value: Any = None  # [N] V of the observation, or None
 
 
-Act = Callable[[jax.Array, jax.Array], Choice]  # key, observations [N, *shape] → Choice
+Act = Callable[[jax.Array, jax.Array], ActionOutput]  # key, observations [N, *shape] → ActionOutput
 Value = Callable[[jax.Array], jax.Array]  # observations [N, *shape] → [N]
 
 
-class Rows(NamedTuple):
+class Trajectory(NamedTuple):
     """Steps of N games, time first."""
 
     observation: jax.Array  # [T, N, *shape]
@@ -29,22 +29,22 @@ class Rows(NamedTuple):
     reward: jax.Array  # [T, N], 0 in dead rows
     terminated: jax.Array  # [T, N] bool, nothing follows
     truncated: jax.Array  # [T, N] bool, cut by a limit; never together with terminated
-    live: jax.Array  # [T, N] bool, false after the game's end
+    mask: jax.Array  # [T, N] bool, false after the game's end
     time: jax.Array  # [T, N] int32, steps since the game's start
-    score: jax.Array  # [T, N] undiscounted return of the episode up to this row, its reward included
+    return_so_far: jax.Array  # [T, N] undiscounted return of the episode up to this row, its reward included
     value: Any = None  # [T, N] V of the observation, where `act` gives it
-    cut_value: Any = None  # [T, N] V of the true next observation where the episode is cut, 0 elsewhere
+    bootstrap_value: Any = None  # [T, N] V of the true next observation where the episode is cut, 0 elsewhere
     # [T, N, *shape] the true next observation, before any reset; where it is asked for
     next_observation: Any = None
 
 
-class Running(NamedTuple):
+class ActiveGames(NamedTuple):
     """Games between two steps."""
 
     observation: jax.Array  # [N, *shape]
     state: Any  # the environment's, [N, ...]
     time: jax.Array  # [N] int32, steps since the game's start
-    score: jax.Array  # [N] undiscounted return so far
+    return_so_far: jax.Array  # [N] undiscounted return so far
     carry: Any = ()  # [N, ...] the policy's memory; () where it has none
 
 
@@ -56,5 +56,7 @@ class Learner(NamedTuple):
     """
 
     state: Any  # what it has learned before the first step
-    act: Callable[[Any, jax.Array, jax.Array], Choice]  # state, key, observations [N, *shape] → Choice
-    learn: Callable[[Any, jax.Array, Rows, jax.Array], tuple[Any, Any]]
+    act: Callable[
+        [Any, jax.Array, jax.Array], ActionOutput
+    ]  # state, key, observations [N, *shape] → ActionOutput
+    learn: Callable[[Any, jax.Array, Trajectory, jax.Array], tuple[Any, Any]]

@@ -29,7 +29,7 @@ _KEPT = 2  # the one before the newest is what a damaged newest falls back to
 _LOOKS = 100  # at a folder that changes while it is read
 
 
-class Reached(NamedTuple):
+class RunProgress(NamedTuple):
     """How far a run has come."""
 
     state: Any  # of every seed, [R, ...]
@@ -40,7 +40,7 @@ class Reached(NamedTuple):
 
 def newest(
     folder: pathlib.Path, template: Any, read_state: Callable[..., Any] = saved_state.read
-) -> Reached | None:
+) -> RunProgress | None:
     """The newest whole checkpoint, none if there is none; a damaged one is named in a warning. Changes nothing.
 
     Args:
@@ -77,7 +77,7 @@ class Checkpoints:
             for remains in files.remains(folder / part):
                 _delete(remains)
 
-    def newest(self, template: Any) -> Reached | None:
+    def newest(self, template: Any) -> RunProgress | None:
         """As `newest` of the module, for the run to go on from; damaged ones are moved aside, with a warning.
 
         Raises:
@@ -95,7 +95,7 @@ class Checkpoints:
         self._made_again_after(0)
         return None
 
-    def save(self, reached: Reached, *, now: bool = False) -> None:
+    def save(self, reached: RunProgress, *, now: bool = False) -> None:
         """Begins a checkpoint; waits for the one before, `now` for this one too.
 
         Raises:
@@ -107,7 +107,7 @@ class Checkpoints:
         if now:
             self.wait(reached)
 
-    def wait(self, reached: Reached) -> None:
+    def wait(self, reached: RunProgress) -> None:
         """Until what was begun is written; `reached` is what to name where that fails."""
         running, self._running = self._running, None
         try:
@@ -127,7 +127,7 @@ class Checkpoints:
         self.close()
         _delete(self._folder)
 
-    def _write(self, reached: Reached) -> None:
+    def _write(self, reached: RunProgress) -> None:
         target = _state(self._folder, reached.iteration)
         if target.is_dir():
             return
@@ -141,7 +141,7 @@ class Checkpoints:
         for iteration in _iterations(self._folder)[_KEPT:]:
             _delete(_state(self._folder, iteration))
 
-    def _write_metrics(self, reached: Reached) -> None:
+    def _write_metrics(self, reached: RunProgress) -> None:
         """The pieces that are not on disk yet, as one file."""
         start, pieces = 0, []
         for piece in reached.metrics:
@@ -171,7 +171,7 @@ class Checkpoints:
         path.rename(aside / f"{taken:03}-{path.name}")
 
 
-def _read(folder: pathlib.Path, iteration: int, template: Any, read_state: Callable[..., Any]) -> Reached:
+def _read(folder: pathlib.Path, iteration: int, template: Any, read_state: Callable[..., Any]) -> RunProgress:
     state = read_state(_state(folder, iteration), template)
     pieces, done, seconds = [], 0, 0.0
     for start, end, path in _pieces(folder):
@@ -185,7 +185,7 @@ def _read(folder: pathlib.Path, iteration: int, template: Any, read_state: Calla
         done, seconds = end, float(arrays["seconds"])
     if done != iteration:
         raise files.Damaged(f"the metrics of updates {done + 1} to {iteration} are missing")
-    return Reached(state, pieces, iteration, seconds)
+    return RunProgress(state, pieces, iteration, seconds)
 
 
 def _state(folder: pathlib.Path, iteration: int) -> pathlib.Path:

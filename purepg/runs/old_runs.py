@@ -1,7 +1,8 @@
 """Runs of earlier formats: they are read, evaluated and plotted, and not gone on with.
 
 Formats 4 and 5 are those of purepg 0.1. They named classes by the modules that these stood in; format 4 kept states by
-orbax and had no checksums. The tables here are the one place where old names are kept.
+orbax and had no checksums. Format 6 had other names for parts of a state. The tables here are the one place where old
+names are kept.
 
 What a state holds beside parameters, keys and counts (of optimisers, critics, running games) may have another form by
 now. What is not in the file stands in the state as its shape and type alone: nothing can be computed from it, and it
@@ -10,6 +11,7 @@ cannot be saved.
 
 import logging
 import pathlib
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +27,7 @@ from purepg.training import Method, TrainState
 if TYPE_CHECKING:
     import xarray
 
-FORMATS = (4, 5)
+FORMATS = (4, 5, 6)
 UNSEALED = (4,)  # without checksums
 
 # Old → today's, where that is not the public name of what is called the same.
@@ -33,6 +35,7 @@ _NAMES = {"purepg.distributions:Gaussian": "purepg:distributions.Gaussian"}
 # By a record's public name of today.
 _FIELDS: dict[str, dict[str, str | None]] = {}  # old → today's; None where it is gone
 _DEFAULTS: dict[str, dict[str, Any]] = {}  # fields that are new since, as `configuration.encode` writes them
+_PATHS = {"target_params": "slow", "return_so_far": "score"}  # a state's parts, today's → old
 _PLAN = {"num_steps": None}  # what config.json has got since
 
 
@@ -63,6 +66,8 @@ def state_reader(version: int, method: Method) -> Callable[[pathlib.Path, Any], 
 
     def read(folder: pathlib.Path, template: TrainState) -> TrainState:
         arrays = _by_orbax(folder, template) if version in UNSEALED else saved_state.read_arrays(folder)
+        paths = saved_state.by_path(template)
+        arrays |= {path: arrays[_old(path)] for path in paths if path not in arrays and _old(path) in arrays}
         return saved_state.matched(arrays, template, folder, needed=_needed(method, template))
 
     return read
@@ -103,6 +108,11 @@ def _public(name: str) -> str:
     return f"purepg:{home}.{inner}" if home in purepg.__all__ else name
 
 
+def _old(path: str) -> str:
+    """What a path in a state was called, in either of the ways in which paths are written."""
+    return re.sub(rf"(?<=[./])({'|'.join(_PATHS)})(?=[./\[]|$)", lambda found: _PATHS[found[0]], path)
+
+
 def _needed(method: Method, template: TrainState) -> set[str]:
     """The paths of what playing reads of a state: all but what only training needs."""
 
@@ -134,4 +144,6 @@ def _by_orbax(folder: pathlib.Path, template: TrainState) -> dict[str, np.ndarra
     simple = zip(
         saved_state.by_path(template, simple=True, separator="/"), saved_state.by_path(template), strict=True
     )
-    return {path: np.asarray(saved[name]) for name, path in simple if name in saved}
+    return {
+        path: np.asarray(saved[key]) for name, path in simple for key in (_old(name), name) if key in saved
+    }

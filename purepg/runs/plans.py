@@ -12,7 +12,7 @@ from purepg.machines import files
 from purepg.runs import configuration, old_runs
 from purepg.training import Method
 
-FORMAT = 6
+FORMAT = 7
 
 
 class Plan(NamedTuple):

@@ -32,7 +32,7 @@ _UNITS = {
     "value_error": ("squared error of the critic", "scaled reward squared"),
     "td_error": ("mean absolute TD error", "scaled reward"),
     "epsilon": ("probability of a random action", "1"),
-    "elite_threshold": ("score of the last elite", "reward"),
+    "elite_threshold": ("return of the last elite", "reward"),
     "search_std": ("mean standard deviation of the search", "1"),
     "skipped": ("update left out because it was not finite", "1"),
     "evaluation_return": ("mean undiscounted return over fresh games after training", "reward"),

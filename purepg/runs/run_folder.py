@@ -26,7 +26,7 @@ from purepg.errors import InvalidInput
 from purepg.machines import files
 from purepg.machines import seeds as seed_axis
 from purepg.runs import checkpoint, old_runs, plans, saved_state
-from purepg.runs.checkpoint import Checkpoints, Reached
+from purepg.runs.checkpoint import Checkpoints, RunProgress
 from purepg.runs.plans import FORMAT, Plan
 from purepg.training import TrainState, init
 
@@ -159,7 +159,7 @@ def read_final(folder: pathlib.Path, plan: Plan) -> tuple["xarray.Dataset", Trai
         return dataset, _state_reader(folder, plan)(folder / "state", like)
 
 
-def read_newest(folder: pathlib.Path, plan: Plan) -> Reached | None:
+def read_newest(folder: pathlib.Path, plan: Plan) -> RunProgress | None:
     """The newest whole checkpoint of a run that is not finished, if there is any; changes nothing."""
     return checkpoint.newest(folder / "progress", template(plan), _state_reader(folder, plan))
 

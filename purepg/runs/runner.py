@@ -19,7 +19,7 @@ from purepg.machines import files, folder_lock, memory
 from purepg.machines import seeds as seed_axis
 from purepg.machines.seeds import Place
 from purepg.runs import programs, results, run_folder, run_length, saved_state
-from purepg.runs.checkpoint import Checkpoints, Reached
+from purepg.runs.checkpoint import Checkpoints, RunProgress
 from purepg.runs.plans import Plan
 from purepg.runs.results import Result
 from purepg.runs.run_options import Progress, RunOptions
@@ -182,7 +182,7 @@ def _carry_out(plan: Plan, folder: pathlib.Path | None, options: RunOptions) -> 
 class _Run:
     """The host's side of a run: compiled functions, the state of all seeds, clocks."""
 
-    def __init__(self, plan: Plan, reached: Reached | None):
+    def __init__(self, plan: Plan, reached: RunProgress | None):
         self.plan = plan
         self.place = Place(len(plan.seeds), plan.placement, may_share=True)
         self.method = method = on(plan.method, self.place.backend)
@@ -192,13 +192,13 @@ class _Run:
         if reached is None:
             keys = self.place.pad(seed_axis.keys(plan.seeds))
             begin = self._compile(lambda hyper, key: init(method, hyper, key, plan.num_steps), keys)
-            reached = Reached(begin(self.hyper, keys), [], 0, 0.0)
+            reached = RunProgress(begin(self.hyper, keys), [], 0, 0.0)
         else:
             reached = reached._replace(state=self.place.pad(reached.state))
         self._reached = reached  # complete chunks; its state is [padded, ...]
 
     @property
-    def reached(self) -> Reached:
+    def reached(self) -> RunProgress:
         """How far the run has come."""
         return self._reached._replace(state=self.place.unpad(self._reached.state))
 
@@ -220,7 +220,7 @@ class _Run:
                 metrics = jax.tree.map(lambda x, made=made: x[:, :made], metrics)
                 now = time.perf_counter()
                 pieces = [*self._reached.metrics, metrics]
-                self._reached = Reached(state, pieces, iteration, before.seconds + now - started)
+                self._reached = RunProgress(state, pieces, iteration, before.seconds + now - started)
                 if checkpoints and now - saved >= options.checkpoint_seconds:
                     checkpoints.save(self.reached, now=saved == -math.inf)  # before anybody is told of it
                     saved = now
@@ -255,7 +255,7 @@ class _Run:
         return compiled
 
 
-def _progress(reached: Reached, before: Reached, plan: Plan) -> Progress:
+def _progress(reached: RunProgress, before: RunProgress, plan: Plan) -> Progress:
     newest = reached.metrics[len(before.metrics) :]
     done, seconds = reached.iteration - before.iteration, reached.seconds - before.seconds
     if missing := {"return", "steps"} - newest[-1].keys():

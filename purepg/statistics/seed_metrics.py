@@ -8,7 +8,7 @@ best     highest mean training return over a tenth of the updates
 area     mean training return over all steps played, the area under the learning curve
 speed    minus the environment steps until solved; −inf where a seed does not solve its environment
 
-A seed has *solved* its environment if what training left of it does: its score `greedy`, or `final` where no greedy
+A seed has *solved* its environment if what training left of it does: its metric `greedy`, or `final` where no greedy
 games were played, is at least the environment's number. It has done so since its training return, averaged over a
 tenth of the updates, first reached that number (at the latest at the end of training). A seed that was there and
 collapsed has not.
@@ -36,7 +36,9 @@ LABELS = {
 }
 
 
-def score(dataset: "xarray.Dataset", kind: str = "greedy", threshold: float | None = None) -> np.ndarray:
+def seed_metric(
+    dataset: "xarray.Dataset", kind: str = "greedy", threshold: float | None = None
+) -> np.ndarray:
     """One number a seed, [S]; NaN where no episode ended or a return was not a number.
 
     Args:
@@ -47,11 +49,11 @@ def score(dataset: "xarray.Dataset", kind: str = "greedy", threshold: float | No
     Raises:
       InvalidInput: an unknown kind, or one that this dataset has nothing for.
     """
-    lookup("score", kind, LABELS)
+    lookup("seed metric", kind, LABELS)
     if kind == "greedy":
         if "evaluation_return" not in dataset:
             raise InvalidInput(
-                "no greedy games were played after training: take the score final, best or area"
+                "no greedy games were played after training: take the seed metric final, best or area"
             )
         return dataset["evaluation_return"].values
     if kind == "final":
@@ -130,7 +132,7 @@ def solved(dataset: "xarray.Dataset", threshold: float | None = None) -> np.ndar
       InvalidInput: no threshold, and the environment has none of its own.
     """
     threshold = solved_at(_environment(dataset), threshold)
-    return score(dataset, "greedy" if "evaluation_return" in dataset else "final") >= threshold
+    return seed_metric(dataset, "greedy" if "evaluation_return" in dataset else "final") >= threshold
 
 
 def steps_until_solved(dataset: "xarray.Dataset", threshold: float | None = None) -> np.ndarray:

@@ -34,7 +34,7 @@ from purepg.runs.results import Result
 from purepg.runs.run_options import Progress, RunOptions
 from purepg.statistics import seed_metrics
 from purepg.studies.study_runs import Config as Config
-from purepg.studies.study_runs import StudyRuns, Where
+from purepg.studies.study_runs import ReplicateIndex, StudyRuns
 from purepg.training import Method, init, train
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Study:
     configs: tuple[Config, ...]
     dataset: "xarray.Dataset"  # dims ("config", "seed", "iteration"); NaN where a run was shorter
     parts: tuple[Result, ...]
-    places: Mapping[tuple[str, int], Where]  # (configuration's name, seed) → its replicate
+    places: Mapping[tuple[str, int], ReplicateIndex]  # (configuration's name, seed) → its replicate
 
     @property
     def names(self) -> list[str]:
@@ -73,24 +73,24 @@ class Study:
 
 
 def compare(
-    recipes: Mapping[str, tuple[Method, Hyperparams, int | None]],
+    presets: Mapping[str, tuple[Method, Hyperparams, int | None]],
     seeds: int | Sequence[int] = 64,
     **options: Any,
 ) -> Study:
     """Trains methods with numbers and lengths of their own on the same seeds.
 
     Args:
-      recipes: name → (method, numbers, updates), as `purepg.presets.preset` makes them. With `num_steps` the updates
+      presets: name → (method, numbers, updates), as `purepg.presets.preset` makes them. With `num_steps` the updates
         are the most that are made, none: as many as the budget lasts (`purepg.studies.sweep.as_long_as` fits
         schedules to it).
       seeds: how many (numbered from 0), or their numbers.
       **options: as of `study`: directory, report, evaluation_games, …
     """
     wanted = "name → (method, numbers, updates), as purepg.presets.preset makes them"
-    checks.kind("recipes", recipes, isinstance(recipes, Mapping), wanted)
-    for name, recipe in recipes.items():
-        checks.kind(str(name), recipe, isinstance(recipe, tuple) and len(recipe) == 3, wanted)
-    return study([Config(name, *recipe) for name, recipe in recipes.items()], seeds, **options)
+    checks.kind("presets", presets, isinstance(presets, Mapping), wanted)
+    for name, preset in presets.items():
+        checks.kind(str(name), preset, isinstance(preset, tuple) and len(preset) == 3, wanted)
+    return study([Config(name, *preset) for name, preset in presets.items()], seeds, **options)
 
 
 @memory.explained()
@@ -192,7 +192,7 @@ def _assemble(
     configs: Sequence[Config],
     seeds: Sequence[int],
     parts: Sequence[Result],
-    places: Mapping[tuple[str, int], Where],
+    places: Mapping[tuple[str, int], ReplicateIndex],
 ) -> "xarray.Dataset":
     """All replicates in one dataset, each at its configuration and seed."""
     import xarray
@@ -227,7 +227,7 @@ def _row(
     config: Config,
     seeds: Sequence[int],
     parts: Sequence[Result],
-    places: Mapping[tuple[str, int], Where],
+    places: Mapping[tuple[str, int], ReplicateIndex],
 ) -> "xarray.Dataset":
     """A configuration's replicates, with its share of the runs' seconds and its number of updates."""
     import xarray

@@ -36,7 +36,7 @@ class Config(NamedTuple):
     settings: tuple[tuple[str, Any], ...] = ()  # what distinguishes it, as coordinates of the result
 
 
-class Where(NamedTuple):
+class ReplicateIndex(NamedTuple):
     """A replicate's place."""
 
     part: int
@@ -53,7 +53,7 @@ class StudyRuns:
     def __init__(self, folder: pathlib.Path | None, options: RunOptions):
         self.folder, self.options = folder, options
         self.results: list[Result] = []
-        self.places: dict[Any, Where] = {}
+        self.places: dict[Any, ReplicateIndex] = {}
 
     def key(self, config: Config, seed: int) -> Any:
         """What a replicate is."""
@@ -97,7 +97,7 @@ class StudyRuns:
     def _add(self, plan: Plan, result: Result) -> None:
         if not run_length.is_done(result.state, plan.num_updates):
             raise KeyboardInterrupt
-        places = {key: Where(len(self.results), i) for i, key in enumerate(_keys(plan))}
+        places = {key: ReplicateIndex(len(self.results), i) for i, key in enumerate(_keys(plan))}
         self.places = places | self.places  # what was there first stays
         self.results.append(result)
 

@@ -1,4 +1,4 @@
-"""What a sweep changed, and a score over one of the fields: one curve for each setting of the others.
+"""What a sweep changed, and a seed metric over one of the fields: one curve for each setting of the others.
 
 The seed is the replicate. Runs that differ in another field than the one along x are no further seeds of it: they are
 another curve, and too many of them are refused rather than pooled.
@@ -26,13 +26,13 @@ def settings(datasets: "Mapping[str, xarray.Dataset]") -> dict[str, list[Any]]:
 
 
 def curves(
-    datasets: "Mapping[str, xarray.Dataset]", over: str, scores: Mapping[str, np.ndarray]
+    datasets: "Mapping[str, xarray.Dataset]", over: str, seed_metrics: Mapping[str, np.ndarray]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Setting of the other fields ("" where there is one alone) → values [C] of `over` and scores [C, S] of the seeds.
+    """Setting of the other fields ("" where there is one alone) → values [C] of `over` and seed metrics [C, S].
 
     Args:
       over: a field of `settings`.
-      scores: configuration → [S].
+      seed_metrics: configuration → [S].
 
     Raises:
       InvalidInput: the values are no numbers or all the same, the settings too many for curves, a seed is there
@@ -40,23 +40,23 @@ def curves(
     """
     at = settings(datasets)[over]
     if not _are_numbers(at):
-        raise InvalidInput(f"{over} has values that are no numbers: compare them by the figure scores")
+        raise InvalidInput(f"{over} has values that are no numbers: compare them by the figure seed-metrics")
     others = [name for name in _fields(datasets) if name != over]
     found: dict[str, dict[float, dict[int, float]]] = {}
     for x, (name, dataset) in zip(at, datasets.items(), strict=True):
         setting = ", ".join(f"{o}={dataset.coords[o].item()}" for o in others if o in dataset.coords)
         seeds = found.setdefault(setting, {}).setdefault(float(x), {})
-        for seed, score in zip(dataset["seed"].values.tolist(), scores[name], strict=True):
+        for seed, seed_metric in zip(dataset["seed"].values.tolist(), seed_metrics[name], strict=True):
             if seed in seeds:
                 raise InvalidInput(
                     f"seed {seed} is there twice at {over}={x:g}, the second time in {name!r}, and a seed counts once: "
                     "give runs that differ in their swept fields or their seeds"
                 )
-            seeds[seed] = score
+            seeds[seed] = seed_metric
     if len(found) > _MOST_CURVES or all(len(curve) == 1 for curve in found.values()):
         raise InvalidInput(
             f"{len(found)} settings of the fields other than {over}: a sensitivity is a curve for each, at most "
-            f"{_MOST_CURVES}, and one needs two values of {over}; compare these runs by the figure scores"
+            f"{_MOST_CURVES}, and one needs two values of {over}; compare these runs by the figure seed-metrics"
         )
     counts = sorted({len(seeds) for curve in found.values() for seeds in curve.values()})
     if len(counts) > 1:

@@ -143,12 +143,12 @@ def test_the_first_games_to_end_would_be_too_short(limit):
     """Why no game is reset: among restarting games the first N that end are mostly short ones."""
     games = gymnasium.make_vec("Lengths-v0", NUM_GAMES, vectorization_mode="sync")
     games.reset(seed=0)
-    returns, score = [], np.zeros(NUM_GAMES)
+    returns, so_far = [], np.zeros(NUM_GAMES)
     while len(returns) < NUM_GAMES:
         _, reward, terminated, truncated, _ = games.step(np.zeros(NUM_GAMES, int))
-        score += reward
-        returns.extend(score[terminated | truncated])
-        score[terminated | truncated] = 0
+        so_far += reward
+        returns.extend(so_far[terminated | truncated])
+        so_far[terminated | truncated] = 0
     games.close()
     fair = true_returns(np.array([1, 20]), limit)
     error = fair.std() / np.sqrt(NUM_GAMES)

@@ -1,4 +1,4 @@
-"""Scores, tables and figures of several configurations, from their datasets."""
+"""Seed metrics, tables and figures of several configurations, from their datasets."""
 
 import csv
 
@@ -12,7 +12,7 @@ from purepg.errors import InvalidInput
 from purepg.rollout.metrics import Average
 from purepg.runs import results
 from purepg.statistics import seed_metrics
-from purepg.studies.study import study as studies
+from purepg.studies import study as studies
 
 
 def dataset(returns, steps=None, evaluation=None, environment="CartPole-v1", **coords):
@@ -34,15 +34,15 @@ def dataset(returns, steps=None, evaluation=None, environment="CartPole-v1", **c
 RISING = dataset([[0, 100, 400, 480], [0, 0, 0, 100]], evaluation=[490, 90])
 
 
-# Scores
+# Seed metrics
 
 
-def test_scores_of_rising_curves():
-    np.testing.assert_array_equal(seed_metrics.score(RISING, "greedy"), [490, 90])
-    np.testing.assert_array_equal(seed_metrics.score(RISING, "final"), [480, 100])
-    np.testing.assert_array_equal(seed_metrics.score(RISING, "best"), [480, 100])
-    np.testing.assert_array_equal(seed_metrics.score(RISING, "area"), [245, 25])
-    np.testing.assert_array_equal(seed_metrics.score(RISING, "speed"), [-40, -np.inf])
+def test_seed_metrics_of_rising_curves():
+    np.testing.assert_array_equal(seed_metrics.seed_metric(RISING, "greedy"), [490, 90])
+    np.testing.assert_array_equal(seed_metrics.seed_metric(RISING, "final"), [480, 100])
+    np.testing.assert_array_equal(seed_metrics.seed_metric(RISING, "best"), [480, 100])
+    np.testing.assert_array_equal(seed_metrics.seed_metric(RISING, "area"), [245, 25])
+    np.testing.assert_array_equal(seed_metrics.seed_metric(RISING, "speed"), [-40, -np.inf])
     # The second seed's training came to 100, what it left does not.
     np.testing.assert_array_equal(seed_metrics.steps_until_solved(RISING, 100), [20, np.inf])
     np.testing.assert_array_equal(seed_metrics.steps_until_solved(RISING, 90), [20, 40])
@@ -53,7 +53,7 @@ def test_scores_of_rising_curves():
 
 def test_the_end_is_a_tenth_of_the_updates():
     curve = dataset([np.arange(40.0)])
-    assert seed_metrics.score(curve, "final") == [37.5]
+    assert seed_metrics.seed_metric(curve, "final") == [37.5]
 
 
 def test_the_return_at_the_end_weighs_games_and_is_the_same_everywhere():
@@ -65,9 +65,9 @@ def test_the_return_at_the_end_weighs_games_and_is_the_same_everywhere():
     data = dataset(returns).assign(return_count=(("seed", "iteration"), count))
     result = results.Result(None, None, None, data)  # pyright: ignore
     np.testing.assert_array_equal(result.training_return(2), [19, 10, np.nan])
-    np.testing.assert_array_equal(seed_metrics.score(data, "final"), [19, 10, 5])
+    np.testing.assert_array_equal(seed_metrics.seed_metric(data, "final"), [19, 10, 5])
     data["return"][0, 19] = np.nan  # a failure, not an absence
-    assert np.isnan(seed_metrics.score(data, "final")).tolist() == [True, False, False]
+    assert np.isnan(seed_metrics.seed_metric(data, "final")).tolist() == [True, False, False]
     with pytest.raises(InvalidInput, match="last = 21: give 1 to 20"):
         result.training_return(21)
 
@@ -76,8 +76,8 @@ COLLAPSED = dataset([[480, 480, 480, 10], [480, 480, 480, 480], [0, 0, 0, 10]], 
 
 
 @pytest.mark.parametrize("data", [COLLAPSED, COLLAPSED.drop_vars("evaluation_return")])
-@pytest.mark.parametrize("score", ["greedy", "final", "best", "area", "speed"])
-def test_solved_is_the_same_in_the_table_the_figure_and_the_speed(data, score):
+@pytest.mark.parametrize("seed_metric", ["greedy", "final", "best", "area", "speed"])
+def test_solved_is_the_same_in_the_table_the_figure_and_the_speed(data, seed_metric):
     """What training left counts: greedy games, or the training's end without them."""
     greedy = "evaluation_return" in data
     expected = [True, False, True] if greedy else [False, True, False]
@@ -87,8 +87,8 @@ def test_solved_is_the_same_in_the_table_the_figure_and_the_speed(data, score):
     for kind in kinds:
         (line,) = report.figure(kind, {"some": data}, report.Options()).axes[0].lines
         assert line.get_ydata()[-1] == np.mean(expected)
-    if greedy or score != "greedy":
-        assert report.report({"some": data}, score).lines["some"].solved.count == sum(expected)
+    if greedy or seed_metric != "greedy":
+        assert report.report({"some": data}, seed_metric).lines["some"].solved.count == sum(expected)
 
 
 def test_unequal_budgets_are_named():
@@ -101,14 +101,14 @@ def test_unequal_budgets_are_named():
 @pytest.mark.parametrize(
     ("data", "kind", "words"),
     [
-        (dataset([[1.0]]), "greedy", "take the score final, best or area"),
+        (dataset([[1.0]]), "greedy", "take the seed metric final, best or area"),
         (RISING, "sped", "did you mean 'speed'"),
         (dataset([[1.0]], environment="Bandit"), "speed", "no return that counts as solved"),
     ],
 )
 def test_scores_that_are_refused(data, kind, words):
     with pytest.raises(InvalidInput, match=words):
-        seed_metrics.score(data, kind)
+        seed_metrics.seed_metric(data, kind)
 
 
 # Reports
@@ -127,9 +127,9 @@ def test_games_that_returned_no_number_are_no_absence(count):
     np.testing.assert_array_equal(result.training_return(1), [np.nan, 20, np.nan])
     with pytest.raises(InvalidInput, match="last = 0: give 1 to 2"):
         result.training_return(0)
-    np.testing.assert_array_equal(seed_metrics.score(data, "final"), [np.nan, 20, 10])
-    np.testing.assert_array_equal(seed_metrics.score(data, "best"), [np.nan, 20, 10])
-    np.testing.assert_array_equal(seed_metrics.score(data, "area"), [np.nan, 15, 10])
+    np.testing.assert_array_equal(seed_metrics.seed_metric(data, "final"), [np.nan, 20, 10])
+    np.testing.assert_array_equal(seed_metrics.seed_metric(data, "best"), [np.nan, 20, 10])
+    np.testing.assert_array_equal(seed_metrics.seed_metric(data, "area"), [np.nan, 15, 10])
     np.testing.assert_array_equal(seed_metrics.steps_until_solved(data, 15.0), [np.inf, 2, np.inf])
     (line,) = plotting.learning_curves({"run": data}, against="iteration").axes[0].lines
     np.testing.assert_array_equal(line.get_ydata(), [10, np.nan])
@@ -180,10 +180,10 @@ def swept():
 
 def test_standard_figures_are_those_that_can_be_drawn():
     assert set(report.standard_figures(swept())) == {
-        "curves", "scores", "profile", "solved", "solved-seconds", "sensitivity-rate"
+        "curves", "seed-metrics", "profile", "solved", "solved-seconds", "sensitivity-rate"
     }  # fmt: skip
     plain = {"one": dataset([[1.0, 2.0]], evaluation=[1], environment="Bandit")}
-    assert set(report.standard_figures(plain)) == {"curves", "scores", "profile"}
+    assert set(report.standard_figures(plain)) == {"curves", "seed-metrics", "profile"}
 
 
 def grid(*gravities, seeds=8):
@@ -239,7 +239,7 @@ def test_a_figure_has_labelled_axes(kind):
     figure = report.figure(kind, swept(), report.Options("final", every_seed=True))
     for axes in figure.axes:
         assert axes.get_ylabel()
-        assert axes.get_xlabel() or kind == "scores"
+        assert axes.get_xlabel() or kind == "seed-metrics"
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,8 @@ compare CartPole-v1 --set learning_rate=1 learning_rate=2     | learning_rate is
 compare CartPole-v1 --set env.gravity=1 --env-params gravity=2 | gravity is given twice
 compare CartPole-v1 --updates 0                               | updates = 0
 compare CartPole-v1 --seeds 1000000000                        | 1,000,000,000 seeds
-compare CartPole-v1 --score nothing                           | 'nothing'
+compare CartPole-v1 --seed-metric nothing                     | 'nothing'
+compare CartPole-v1 --score final                             | did you mean '--seed-metric'
 compare CartPole-v1 --out .                                   | holds no study
 sweep CartPole-v1 --over                                      | --over names nothing
 sweep CartPole-v1 --over learning_rate                        | 'learning_rate'
@@ -250,7 +251,7 @@ PYTHON = {
     ),
     "load of nothing": (lambda: purepg.load(None), "None is no path"),
     "resume of nothing": (lambda: purepg.resume(None), "None is no path"),
-    "compare a list": (lambda: purepg.compare([METHOD], 2), "recipes = "),
+    "compare a list": (lambda: purepg.compare([METHOD], 2), "presets = "),
     "compare without a length": (lambda: purepg.compare({"a": (METHOD, HYPER)}, 2), "a = "),
     "sweep of one number": (lambda: purepg.sweep(METHOD, HYPER, {"learning_rate": 0.1}, 2, 1), "= 0.1"),
     "sweep of no value": (lambda: purepg.sweep(METHOD, HYPER, {"learning_rate": []}, 2, 1), r"= \[\]"),

@@ -33,7 +33,7 @@ def test_train_saves_what_it_prints(tmp_path, capsys):
     )  # fmt: skip
     printed = capsys.readouterr()
     assert code == 0
-    for word in ("greedy, 5 fresh games", "interquartile mean", "95 % interval", "compiling", str(folder)):
+    for word in ("greedy, 5 fresh games", "IQM", "95 % interval", "compiling", str(folder)):
         assert word in printed.out
     assert re.search(r"update 2/2  mean return [\d.]+  [\d,]+ steps/s  0 s left", printed.err)
     result = purepg.load(folder)
@@ -320,9 +320,23 @@ def test_compare_prints_and_saves_what_the_seeds_say(tmp_path, capsys):
     ]  # fmt: skip
     assert purepg_command(*words) == 0
     printed = capsys.readouterr()
-    for word in ("reinforce-loo", "middle half", "chance to be better", "3 seeds say little", "Saved to"):
+    for word in (
+        "reinforce-loo",
+        "IQM [95 %]",
+        "P(improvement)",
+        "n for 80 % power",
+        "3 seeds say little",
+        "Saved to",
+    ):
         assert word in printed.out
-    for name in ("dataset.nc", "summary.csv", "comparisons.csv", "curves.png", "scores.png", "profile.png"):
+    for name in (
+        "dataset.nc",
+        "summary.csv",
+        "comparisons.csv",
+        "curves.png",
+        "seed-metrics.png",
+        "profile.png",
+    ):
         assert (folder / name).stat().st_size > 0
     assert "update of a seed 12/12" in printed.err
     result = purepg.load(folder / "parts" / "000")
@@ -333,7 +347,10 @@ def test_compare_prints_and_saves_what_the_seeds_say(tmp_path, capsys):
     assert purepg_command("resume", folder) == 2
     assert f"the same command with --out {folder} goes on" in capsys.readouterr().err
     target = tmp_path / "figure.pdf"
-    assert purepg_command("plot", folder, "--figure", "scores", "--score", "final", "--out", target) == 0
+    assert (
+        purepg_command("plot", folder, "--figure", "seed-metrics", "--seed-metric", "final", "--out", target)
+        == 0
+    )
     assert target.stat().st_size > 0
 
 
@@ -341,7 +358,7 @@ def test_sweep_over_traced_and_static_fields(tmp_path, capsys):
     folder = tmp_path / "swept"
     code = purepg_command(
         "sweep", "Bandit", "--estimator", "reinforce", *SMALL, "--over", "learning_rate=1e-3..1e-1",
-        "optimizer.name=adam,sgd", "--draws", "3", "--score", "area", "--out", folder,
+        "optimizer.name=adam,sgd", "--draws", "3", "--seed-metric", "area", "--out", folder,
     )  # fmt: skip
     assert code == 0
     printed = capsys.readouterr().out
@@ -356,7 +373,7 @@ def test_sweep_over_traced_and_static_fields(tmp_path, capsys):
         (["compare", "Bandit", "--estimators", "reinforse"], "did you mean 'reinforce'"),
         (["compare", "Bandit", "--estimators", "reinforce", "reinforce"], "each once"),
         (["compare", "Bandit", "--set", "nothing=1"], "no field 'nothing'"),
-        (["compare", "Bandit", "--score", "highest"], "score"),
+        (["compare", "Bandit", "--seed-metric", "highest"], "seed.metric"),
         (["compare", "CartPole-v1", "--set", "env.masscart=2"], "masscart has no effect"),
         (["compare", "CartPole-v1", "--set", "env.gravity=2", "--env-params", "gravity=3"], "given twice"),
         (["compare", "Bandit", "--set", "discount=0.5", "discount=0.9"], "discount is given twice"),

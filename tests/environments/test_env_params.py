@@ -172,11 +172,11 @@ def test_games_are_as_long_as_the_limit_in_use(collect, limit):
 @pytest.mark.parametrize("name", ["q-learning", "dqn", "cem"])
 def test_other_methods_follow_the_limit_too(name):
     spec = purepg.environment("FrozenLake-misc")
-    recipe = presets.preset(spec, name)
-    collect = dataclasses.replace(recipe.method.task.collect, num_games=8)
-    small = dataclasses.replace(recipe.method, task=dataclasses.replace(recipe.method.task, collect=collect))
+    preset = presets.preset(spec, name)
+    collect = dataclasses.replace(preset.method.task.collect, num_games=8)
+    small = dataclasses.replace(preset.method, task=dataclasses.replace(preset.method.task, collect=collect))
     hyper = dataclasses.replace(
-        recipe.hyper, env=hyperparams.with_env_params(spec, {"max_steps_in_episode": 150})
+        preset.hyper, env=hyperparams.with_env_params(spec, {"max_steps_in_episode": 150})
     )
     result = purepg.run(small, hyper, 1, 1, evaluation_games=2)
     assert result.method.task.max_steps == 150

@@ -15,10 +15,11 @@ from gymnax.environments import spaces
 from gymnax.environments.classic_control import cartpole
 
 import purepg
-from purepg import environments, rollout
-from purepg.environments import Inputs
+from purepg import environments
+from purepg.environments import Inputs, specs
 from purepg.errors import InvalidInput
-from purepg.rollout.trajectory import Choice
+from purepg.rollout.rollout import play_games
+from purepg.rollout.trajectory import ActionOutput
 
 OURS = ("Bandit", "Chain", "ShortCorridor", "GridWorld")
 
@@ -195,7 +196,7 @@ def test_names_registers_ours(registry):
 
 def test_ours_are_found_without_asking_for_the_names(registry):
     forget(registry, *OURS)
-    assert environments._factory("ShortCorridor")().name == "ShortCorridor"
+    assert specs._factory("ShortCorridor")().name == "ShortCorridor"
 
 
 def forget(registry, *ids):
@@ -228,11 +229,11 @@ def test_another_envs_package_is_named_in_the_error(shadow):
     with pytest.raises(
         InvalidInput, match=f"'ShortCorridor'.*another package `envs` in {found} shadows them"
     ):
-        environments._factory("ShortCorridor")
+        specs._factory("ShortCorridor")
 
 
 def test_another_envs_package_hides_only_ours(shadow):
-    assert environments._factory("CartPole-v1")().name == "CartPole-v1"
+    assert specs._factory("CartPole-v1")().name == "CartPole-v1"
     assert not set(OURS) & set(environments.names())
 
 
@@ -303,9 +304,9 @@ def game(name):
     def play(key, params):
         def act(key, observation):
             action = policy.distribution(params, observation).sample(key)
-            return Choice(action, policy.play(action))
+            return ActionOutput(action, policy.play(action))
 
-        return rollout.play_games(env, env.default_params, act, key, num_games=2, max_steps=3)
+        return play_games(env, env.default_params, act, key, num_games=2, max_steps=3)
 
     return play, jax.eval_shape(policy.init, jax.random.key(0))
 
@@ -329,6 +330,13 @@ def test_every_environment_can_be_rolled_out(name):
         assert action_shape[:2] == (3, 2)
     else:
         assert (action_shape, action_kind) == ((3, 2), "i")
-    numbers = {"reward": "f", "terminated": "b", "truncated": "b", "live": "b", "time": "i", "score": "f"}
+    numbers = {
+        "reward": "f",
+        "terminated": "b",
+        "truncated": "b",
+        "mask": "b",
+        "time": "i",
+        "return_so_far": "f",
+    }
     assert kinds == {field: ((3, 2), kind) for field, kind in numbers.items()}
     assert rows.reward.dtype == jnp.float32

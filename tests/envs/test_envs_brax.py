@@ -84,11 +84,11 @@ def test_the_gradient_through_the_game_agrees_with_finite_differences():
 
 @needs_brax
 def test_purepg_trains_on_it():
-    recipe = presets.preset(SPEC, "gae")
+    preset = presets.preset(SPEC, "gae")
     collect = purepg.Segments(2, 3, max_steps=4)
-    method = dataclasses.replace(recipe.method, task=dataclasses.replace(recipe.method.task, collect=collect))
+    method = dataclasses.replace(preset.method, task=dataclasses.replace(preset.method.task, collect=collect))
     state = jax.jit(
-        lambda key: purepg.train(method, recipe.hyper, purepg.init(method, recipe.hyper, key), 2)
+        lambda key: purepg.train(method, preset.hyper, purepg.init(method, preset.hyper, key), 2)
     )(KEY)
     assert not state[0].skipped
     assert int(state[0].iteration) == 2

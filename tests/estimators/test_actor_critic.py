@@ -13,7 +13,7 @@ import purepg
 from purepg import baselines, critics, exact, returns
 from purepg.errors import InvalidInput
 from purepg.rollout import collection
-from purepg.rollout.trajectory import Rows
+from purepg.rollout.trajectory import Trajectory
 
 GAMMA, DECAY = 0.9, 0.6
 FLOAT = {"rtol": 1e-5, "atol": 2e-6}
@@ -91,15 +91,15 @@ def every_game(steps=STEPS):
     filled = np.array([path + path[-1:] * (steps - len(path)) for path, _ in games])  # [K, T, 3]
     observation, action, after = np.moveaxis(filled, 2, 0)
     time = np.broadcast_to(np.arange(steps), observation.shape)
-    live, last = time < length[:, None], time == length[:, None] - 1
-    reward = np.where(live, REWARD[observation, action], 0.0)
-    rows = Rows(
+    mask, last = time < length[:, None], time == length[:, None] - 1
+    reward = np.where(mask, REWARD[observation, action], 0.0)
+    rows = Trajectory(
         observation.astype(np.int32),
         action.astype(np.int32),
         reward.astype(np.float32),
         last & (after == END),
         last & (after != END),
-        live,
+        mask,
         time.astype(np.int32),
         np.cumsum(reward, axis=1, dtype=np.float32),
     )
@@ -111,7 +111,7 @@ def every_game(steps=STEPS):
 def with_values(rows, after, value):
     """The rows as a rollout with this V [S] gives them."""
     cut = np.where(rows.truncated, value[after], 0.0)
-    return rows._replace(value=np.float32(value[rows.observation]), cut_value=np.float32(cut))
+    return rows._replace(value=np.float32(value[rows.observation]), bootstrap_value=np.float32(cut))
 
 
 @functools.cache
@@ -270,7 +270,7 @@ def segment_rows(seed=0):
         time[t] = np.where(terminated[t - 1] | truncated[t - 1], 0, time[t - 1] + 1)
     reward = generator.normal(size=shape).astype(np.float32)
     cut = truncated | (np.arange(SEGMENT_STEPS)[:, None] == SEGMENT_STEPS - 1) & ~terminated
-    return Rows(
+    return Trajectory(
         generator.integers(END, size=shape).astype(np.int32),
         generator.integers(2, size=shape).astype(np.int32),
         reward,
@@ -349,7 +349,7 @@ def test_rows_are_weighted_by_the_games_own_time():
     """γ^t with t since the game's start, not since the segment's."""
     rows = segment_rows()
     following = np.where(
-        rows.truncated, rows.cut_value, np.concatenate([rows.value[1:], rows.cut_value[-1:]])
+        rows.truncated, rows.bootstrap_value, np.concatenate([rows.value[1:], rows.bootstrap_value[-1:]])
     )
     advantage = rows.reward + GAMMA * np.where(rows.terminated, 0.0, following) - rows.value
     actual = segment_estimate(SHARED["td"], rows)[0]["table"][:, :2]
@@ -393,8 +393,8 @@ def with_garbage(rows, garbage):
     """Rows of whole games with garbage in every value that means nothing."""
     unread = ~rows.truncated
     return rows._replace(
-        value=np.where(rows.live, rows.value, np.float32(garbage)),
-        cut_value=np.where(unread, np.float32(garbage), rows.cut_value),
+        value=np.where(rows.mask, rows.value, np.float32(garbage)),
+        bootstrap_value=np.where(unread, np.float32(garbage), rows.bootstrap_value),
     )
 
 
@@ -411,7 +411,7 @@ def batch(steps):
     """Three games of different lengths, terminated and (with 3 steps) cut."""
     rows, _, after = every_game(steps)
     rows = with_values(rows, after, WRONG)
-    length = rows.live.sum(axis=(1, 2))
+    length = rows.mask.sum(axis=(1, 2))
     chosen = [int(np.flatnonzero(length == n)[-1]) for n in (1, 2)] + [
         int(np.argmax(rows.truncated.any((1, 2))))
     ]
@@ -433,7 +433,7 @@ def batch(steps):
 def test_values_that_mean_nothing_are_not_read(estimator, garbage):
     """Values in rows after a game's end, next values elsewhere than at a cut: not in any gradient, not in V's."""
     rows = batch(steps=3)
-    assert not rows.live.all()
+    assert not rows.mask.all()
     assert rows.truncated.any()
     estimate = estimating_batches(estimator)
     plain, odd = (estimate(jax.tree.map(jnp.asarray, r)) for r in (rows, with_garbage(rows, garbage)))
@@ -442,11 +442,11 @@ def test_values_that_mean_nothing_are_not_read(estimator, garbage):
 
 
 def test_next_values_after_a_termination_inside_a_segment_are_not_read():
-    """There the next row's value is that of a fresh game; `cut_value` is read at cuts and in the last row alone."""
+    """The next row's value there is a fresh game's; `bootstrap_value` is read at cuts and in the last row only."""
     rows = segment_rows()
     last = np.arange(SEGMENT_STEPS)[:, None] == SEGMENT_STEPS - 1
     read = (rows.truncated | last) & ~rows.terminated
-    odd = rows._replace(cut_value=np.where(read, rows.cut_value, np.float32(np.nan)))
+    odd = rows._replace(bootstrap_value=np.where(read, rows.bootstrap_value, np.float32(np.nan)))
     for estimator in SHARED.values():
         actual, expected = (segment_estimate(estimator, r) for r in (odd, rows))
         jax.tree.map(np.testing.assert_array_equal, actual, expected)

@@ -21,7 +21,7 @@ from purepg.estimators.baselines import (
     ScoreProducts,
     Value,
 )
-from purepg.rollout.trajectory import Rows
+from purepg.rollout.trajectory import Trajectory
 
 STEPS, GAMES = 3, 4  # those of the task below
 TASK = two_states(GAMES)
@@ -34,13 +34,15 @@ def batch(seed):
     generator = np.random.default_rng(seed)
     length = generator.integers(1, STEPS + 1, GAMES)
     length[0] = STEPS  # so that no row is dead in all games
-    live = np.arange(STEPS)[:, None] < length
-    returns = np.where(live, generator.normal(2.0, 1.0, live.shape), 0.0).astype(np.float32)
-    zeros, end = np.zeros(live.shape, np.int32), np.arange(STEPS)[:, None] == length - 1
-    time = np.broadcast_to(np.arange(STEPS)[:, None], live.shape)
-    value = generator.normal(0.0, 1.0, live.shape).astype(np.float32)
-    score = returns.cumsum(axis=0)
-    return jnp.asarray(returns), Rows(zeros, zeros, returns, end, zeros > 0, live, time, score, value)
+    mask = np.arange(STEPS)[:, None] < length
+    returns = np.where(mask, generator.normal(2.0, 1.0, mask.shape), 0.0).astype(np.float32)
+    zeros, end = np.zeros(mask.shape, np.int32), np.arange(STEPS)[:, None] == length - 1
+    time = np.broadcast_to(np.arange(STEPS)[:, None], mask.shape)
+    value = generator.normal(0.0, 1.0, mask.shape).astype(np.float32)
+    return_so_far = returns.cumsum(axis=0)
+    return jnp.asarray(returns), Trajectory(
+        zeros, zeros, returns, end, zeros > 0, mask, time, return_so_far, value
+    )
 
 
 def values(baseline, returns, rows, state=None):
@@ -50,7 +52,7 @@ def values(baseline, returns, rows, state=None):
 
 def scores(returns, rows):
     """As if ∇log π were one number in each row, its value: A_n = Σ_t g G and S_n = Σ_t g."""
-    gradient = jnp.where(rows.live, rows.value, 0.0)
+    gradient = jnp.where(rows.mask, rows.value, 0.0)
     with_return, alone = (gradient * returns).sum(axis=0), gradient.sum(axis=0)
     return ScoreProducts(with_return * alone, alone**2)
 

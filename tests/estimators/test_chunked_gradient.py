@@ -31,19 +31,19 @@ def problem():
     generator = np.random.default_rng(0)
     params = {"w": generator.normal(size=(3, 4)), "b": generator.normal(size=4)}
     length = generator.integers(1, STEPS + 1, size=GAMES)
-    live = np.arange(STEPS)[:, None] < length
+    mask = np.arange(STEPS)[:, None] < length
     x = generator.normal(size=(STEPS, GAMES, 3))
     index = generator.integers(4, size=(STEPS, GAMES))
-    weight = np.where(live, generator.normal(size=live.shape), 0.0)
+    weight = np.where(mask, generator.normal(size=mask.shape), 0.0)
     params, x, weight = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), (params, x, weight))
-    return params, jnp.asarray(live), (x, jnp.asarray(index, jnp.int32), weight)
+    return params, jnp.asarray(mask), (x, jnp.asarray(index, jnp.int32), weight)
 
 
 @functools.cache
 def in_chunks(rows_per_chunk):
     return quick_jit(
-        lambda params, live, data: chunked_gradient.gradient(
-            weighted, params, live, data, Backend(rows_per_chunk)
+        lambda params, mask, data: chunked_gradient.gradient(
+            weighted, params, mask, data, Backend(rows_per_chunk)
         )
     )
 
@@ -51,10 +51,10 @@ def in_chunks(rows_per_chunk):
 @pytest.fixture(scope="module")
 def whole():
     """The gradient by `jax.grad` of the sum over all rows, and the extras [T, N]."""
-    params, live, data = problem()
+    params, mask, data = problem()
     flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), data)
     gradient, extra = quick_jit(jax.grad(weighted, has_aux=True))(params, *flat)
-    return gradient, jax.tree.map(lambda x: np.asarray(x).reshape(live.shape), extra)
+    return gradient, jax.tree.map(lambda x: np.asarray(x).reshape(mask.shape), extra)
 
 
 def assert_close(actual, expected):
@@ -73,28 +73,28 @@ def test_the_gradient_is_that_of_the_whole_sum(rows_per_chunk, whole):
 @pytest.mark.parametrize("rows_per_chunk", [3, 256, 1000])
 def test_extras_come_back_in_their_places(rows_per_chunk, whole):
     """In chunks with a live row for every row, in the others 0."""
-    params, live, data = problem()
-    _, extra = in_chunks(rows_per_chunk)(params, live, data)
-    chunk = np.arange(live.size) // rows_per_chunk
-    alive = np.isin(chunk, chunk[np.asarray(live).ravel()]).reshape(live.shape)
+    params, mask, data = problem()
+    _, extra = in_chunks(rows_per_chunk)(params, mask, data)
+    chunk = np.arange(mask.size) // rows_per_chunk
+    alive = np.isin(chunk, chunk[np.asarray(mask).ravel()]).reshape(mask.shape)
     assert alive.all() == (rows_per_chunk > 3)
     assert_close(extra, jax.tree.map(lambda x: np.where(alive, x, 0.0), whole[1]))
 
 
 def dead_from(row):
     """All games are over from this row on; there the data are NaN."""
-    params, live, (x, index, weight) = problem()
+    params, mask, (x, index, weight) = problem()
     over = jnp.arange(STEPS)[:, None] >= row
-    live, weight = live & ~over, jnp.where(over, jnp.nan, weight)
-    return params, live, (jnp.where(over[..., None], jnp.nan, x), index, weight)
+    mask, weight = mask & ~over, jnp.where(over, jnp.nan, weight)
+    return params, mask, (jnp.where(over[..., None], jnp.nan, x), index, weight)
 
 
 @pytest.mark.parametrize("rows_per_chunk", [10, 50])
 def test_chunks_without_a_live_row_add_nothing_whatever_is_in_them(rows_per_chunk):
     """Chunks that divide a step's 50 games, so that the NaN rows fill chunks of their own."""
-    params, live, data = dead_from(4)
-    gradient, extra = in_chunks(rows_per_chunk)(params, live, data)
-    first = jax.tree.map(lambda x: x[:4], (live, data))
+    params, mask, data = dead_from(4)
+    gradient, extra = in_chunks(rows_per_chunk)(params, mask, data)
+    first = jax.tree.map(lambda x: x[:4], (mask, data))
     assert_close(gradient, in_chunks(0)(params, *first)[0])
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(extra))
     assert all((x[4:] == 0).all() for x in jax.tree.leaves(extra))
@@ -107,8 +107,8 @@ def test_no_live_row_at_all_is_a_gradient_of_zero():
 
 def test_chunks_are_passed_over_only_where_all_rows_are_dead():
     """One live row in the last place keeps its chunk."""
-    params, live, (x, index, _) = problem()
-    last = jnp.zeros_like(live).at[-1, -1].set(True)
+    params, mask, (x, index, _) = problem()
+    last = jnp.zeros_like(mask).at[-1, -1].set(True)
     weight = jnp.where(last, 2.0, 0.0)
     gradient, _ = in_chunks(7)(params, last, (x, index, weight))
     one_row = x[-1, -1:], index[-1, -1:], jnp.array([2.0])

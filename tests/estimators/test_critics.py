@@ -14,7 +14,7 @@ import purepg
 from purepg import baselines, critics
 from purepg.errors import InvalidInput
 from purepg.rollout import collection
-from purepg.rollout.trajectory import Rows
+from purepg.rollout.trajectory import Trajectory
 
 KEY = jax.random.key(0)
 GAMMA, LIMIT = 0.9, 20
@@ -141,20 +141,20 @@ def some_rows(seed=0):
     generator = np.random.default_rng(seed)
     shape, length = (STEPS, GAMES), np.array([4, 3, 2])
     time = np.broadcast_to(np.arange(STEPS)[:, None], shape)
-    live, last = time < length, time == length - 1
+    mask, last = time < length, time == length - 1
     terminated = last & (np.arange(GAMES) == 2)
-    reward = np.where(live, generator.normal(size=shape), 0.0)
-    rows = Rows(
+    reward = np.where(mask, generator.normal(size=shape), 0.0)
+    rows = Trajectory(
         observation=generator.normal(size=(*shape, 3)),
         action=generator.integers(2, size=shape),
         reward=reward,
         terminated=terminated,
         truncated=last & ~terminated,
-        live=live,
+        mask=mask,
         time=time,
-        score=np.cumsum(reward, axis=0),
+        return_so_far=np.cumsum(reward, axis=0),
         value=generator.normal(size=shape),
-        cut_value=np.where(last & ~terminated, generator.normal(size=shape), 0.0),
+        bootstrap_value=np.where(last & ~terminated, generator.normal(size=shape), 0.0),
     )
     return jax.tree.map(lambda x: jnp.asarray(x, {"f": np.float32, "i": np.int32}.get(x.dtype.kind)), rows)
 
@@ -179,9 +179,9 @@ def targets(rows):
     """y = r + γ V(s'), [T, N], by a loop."""
     rows, y = jax.tree.map(np.asarray, rows), np.zeros((STEPS, GAMES), np.float32)
     for t, n in np.ndindex(STEPS, GAMES):
-        if rows.live[t, n]:
+        if rows.mask[t, n]:
             ends = rows.terminated[t, n], rows.truncated[t, n]
-            following = 0.0 if ends[0] else rows.cut_value[t, n] if ends[1] else rows.value[t + 1, n]
+            following = 0.0 if ends[0] else rows.bootstrap_value[t, n] if ends[1] else rows.value[t + 1, n]
             y[t, n] = rows.reward[t, n] + GAMMA * following
     return y
 
@@ -192,7 +192,7 @@ def gradient_of_squared_error(value, rows):
 
     def loss(params):
         error = target - value(params, rows.observation)
-        return jnp.sum(jnp.where(rows.live, error**2, 0.0)) / GAMES
+        return jnp.sum(jnp.where(rows.mask, error**2, 0.0)) / GAMES
 
     return quick_jit(jax.grad(loss))
 
@@ -251,7 +251,7 @@ def test_value_error_is_the_mean_squared_td_error_of_live_rows():
     rows = some_rows()
     total, count = estimate(HYPER, params, state, rows).metrics["value_error"]
     assert count == 9
-    expected = np.where(rows.live, (targets(rows) - rows.value) ** 2, 0.0).sum()
+    expected = np.where(rows.mask, (targets(rows) - rows.value) ** 2, 0.0).sum()
     np.testing.assert_allclose(total, expected, rtol=1e-4)
 
 
@@ -327,7 +327,7 @@ def test_the_critic_learns_after_its_use():
     estimate, rows = estimates(KEY)
     np.testing.assert_array_equal(rows.value, 0.0)
     np.testing.assert_allclose(
-        estimate.metrics["value_error"].sum, rows.live.sum(), rtol=1e-5
+        estimate.metrics["value_error"].sum, rows.mask.sum(), rtol=1e-5
     )  # y = 1, V = 0
     assert np.abs(estimate.state.learned.critic.params["table"]).min() > 0.01
 

@@ -77,7 +77,7 @@ def sampled_objective(task, estimator, state, key, params):
             total += weight * float(rows.reward[t, n])
             weight *= HYPER.discount
             if value is not None and (ended[t, n] or t == num_steps - 1):
-                total += weight * float(rows.cut_value[t, n])
+                total += weight * float(rows.bootstrap_value[t, n])
             weight = 1.0 if ended[t, n] else weight
     return total / num_games / (1 if value is None else num_steps)
 

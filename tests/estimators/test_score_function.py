@@ -13,7 +13,7 @@ from purepg import baselines, estimators, exact
 from purepg.errors import InvalidInput
 from purepg.estimators import score_function
 from purepg.estimators.score_function import Learned
-from purepg.rollout.trajectory import Rows
+from purepg.rollout.trajectory import Trajectory
 
 GAMMA = 0.9
 HYPER = purepg.Hyperparams(discount=GAMMA)
@@ -96,25 +96,25 @@ def test_normalized_advantages_are_biased_in_direction():
 @pytest.mark.parametrize(("value", "games"), [(0.1, 32), (100.1, 100), (-3.3e7, 1000), (0.0, 4)])
 def test_equal_advantages_are_standardised_to_nothing(value, games):
     """Rounding of their mean is no direction, nor is what rounding has left of equal returns less their mean."""
-    live = np.arange(8)[:, None] < 1 + np.arange(games) % 8
-    equal = jnp.where(live, jnp.float32(value), 7.0)
+    mask = np.arange(8)[:, None] < 1 + np.arange(games) % 8
+    equal = jnp.where(mask, jnp.float32(value), 7.0)
     standardize = jax.jit(score_function._standardize)
-    np.testing.assert_array_equal(np.asarray(standardize(equal, live))[live], 0.0)
+    np.testing.assert_array_equal(np.asarray(standardize(equal, mask))[mask], 0.0)
     rounding = jnp.nextafter(equal, jnp.inf) - equal
     rounding = jnp.where(jnp.arange(games) % 2 == 0, rounding, 0.0)
-    np.testing.assert_array_equal(np.asarray(standardize(rounding, live, equal))[live], 0.0)
+    np.testing.assert_array_equal(np.asarray(standardize(rounding, mask, equal))[mask], 0.0)
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
 @pytest.mark.parametrize("offset", [0.0, -1e3])
 def test_standardised_advantages_have_mean_0_and_deviation_1_at_any_scale(scale, offset):
     x = scale * (np.random.default_rng(0).normal(size=(8, 16)).astype(np.float32) + np.float32(offset))
-    live = np.arange(8)[:, None] < 1 + np.arange(16) % 8
-    out = np.asarray(score_function._standardize(jnp.asarray(x), live))[live]
+    mask = np.arange(8)[:, None] < 1 + np.arange(16) % 8
+    out = np.asarray(score_function._standardize(jnp.asarray(x), mask))[mask]
     np.testing.assert_allclose([out.mean(), out.std()], [0, 1], atol=1e-5)
-    np.testing.assert_allclose(np.corrcoef(out, x[live])[0, 1], 1, atol=1e-5)
-    failed = np.asarray(score_function._standardize(jnp.asarray(x).at[0, 0].set(jnp.nan), live))
-    assert np.isnan(failed[live]).all()
+    np.testing.assert_allclose(np.corrcoef(out, x[mask])[0, 1], 1, atol=1e-5)
+    failed = np.asarray(score_function._standardize(jnp.asarray(x).at[0, 0].set(jnp.nan), mask))
+    assert np.isnan(failed[mask]).all()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +122,7 @@ class MeanOverAlive(baselines.NoBaseline):
     """The wrong one: the row's own return is a larger share of the mean the fewer games are left."""
 
     def values(self, state, returns, rows, scores=None):
-        alive = rows.live.sum(axis=1, keepdims=True)
+        alive = rows.mask.sum(axis=1, keepdims=True)
         return jnp.broadcast_to(returns.sum(axis=1, keepdims=True) / jnp.maximum(alive, 1), returns.shape)
 
 
@@ -137,7 +137,7 @@ class OneForEachGame(baselines.NoBaseline):
 def test_what_has_another_shape_is_named():
     square, false = jnp.zeros((2, 2)), jnp.zeros((2, 2), bool)
     whole = jnp.zeros((2, 2), jnp.int32)
-    rows = Rows(whole, whole, square, false, false, ~false, whole, square)
+    rows = Trajectory(whole, whole, square, false, false, ~false, whole, square)
 
     def message(estimator, rows):
         with pytest.raises(InvalidInput) as caught:
@@ -147,12 +147,12 @@ def test_what_has_another_shape_is_named():
 
     assert message(with_baseline(OneForEachGame()), rows).startswith("baseline has shape (2,)")
     plain = estimators.make("reinforce")
-    for field in ("reward", "terminated", "truncated", "time", "score"):
+    for field in ("reward", "terminated", "truncated", "time", "return_so_far"):
         wrong = rows._replace(**{field: getattr(rows, field)[0]})
-        assert message(plain, wrong) == f"{field} has shape (2,); live asks for (2, 2)"
+        assert message(plain, wrong) == f"{field} has shape (2,); mask asks for (2, 2)"
     for field in ("observation", "action"):
         wrong = rows._replace(**{field: whole[:1]})
-        assert message(plain, wrong) == f"{field} has shape (1, 2); live asks for (2, 2, ...)"
+        assert message(plain, wrong) == f"{field} has shape (1, 2); mask asks for (2, 2, ...)"
     assert message(plain, rows._replace(value=square[0])).startswith("value has shape (2,)")
 
 
@@ -176,7 +176,9 @@ def test_variance_on_a_bandit_is_the_known_one(better, baseline, variance):
         false, true = jnp.zeros((1, 1), bool), jnp.ones((1, 1), bool)
         zero = jnp.zeros((1, 1), jnp.int32)
         reward = jnp.full((1, 1), reward)
-        rows = Rows(zero, jnp.full((1, 1), action), reward, true, false, true, zero, score=reward)
+        rows = Trajectory(
+            zero, jnp.full((1, 1), action), reward, true, false, true, zero, return_so_far=reward
+        )
         return estimator.estimate_from(task, HYPER, logits, NOTHING, rows).gradient["table"][0]
 
     gradients = np.array([one(0, 1.0), one(1, 0.0)])
@@ -195,7 +197,7 @@ def test_entropy_bonus_enters_the_update_and_not_the_estimate():
 
     def entropy(table):
         log_prob = jax.nn.log_softmax(table)[rows.observation]
-        return -0.3 * jnp.sum(jnp.where(rows.live, jnp.sum(jnp.exp(log_prob) * log_prob, -1), 0.0)) / 2
+        return -0.3 * jnp.sum(jnp.where(rows.mask, jnp.sum(jnp.exp(log_prob) * log_prob, -1), 0.0)) / 2
 
     np.testing.assert_array_equal(plain.policy_gradient["table"], bonus.policy_gradient["table"])
     np.testing.assert_allclose(

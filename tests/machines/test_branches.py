@@ -9,7 +9,7 @@ from jax.sharding import PartitionSpec
 import purepg
 from purepg.machines.branches import any_mapped
 from purepg.rollout import collection
-from purepg.rollout.trajectory import Choice
+from purepg.rollout.trajectory import ActionOutput
 
 XS = jnp.linspace(-1.0, 1.0, 8)
 
@@ -86,7 +86,7 @@ def one_seed(key):
 
     def act(key, observation):
         action = jax.random.bernoulli(key, 0.5, observation.shape[:1]).astype(jnp.int32)
-        return Choice(action, action)
+        return ActionOutput(action, action)
 
     return collection.collect(TASK, purepg.Hyperparams(), act, (), key)[1]
 
@@ -97,8 +97,8 @@ def test_seeds_side_by_side_stop_early_and_play_the_same_games():
     side_by_side, one_by_one = (
         jax.jit(f)(keys) for f in (jax.vmap(one_seed), lambda keys: jax.lax.map(one_seed, keys))
     )
-    lengths = one_by_one.live.sum(1).max(-1)
+    lengths = one_by_one.mask.sum(1).max(-1)
     assert len(set(lengths.tolist())) > 1  # otherwise no seed waits for another
     assert lengths.max() < 90
-    for name in ("live", "reward", "terminated", "truncated", "time", "score", "observation"):
+    for name in ("mask", "reward", "terminated", "truncated", "time", "return_so_far", "observation"):
         np.testing.assert_array_equal(getattr(side_by_side, name), getattr(one_by_one, name), err_msg=name)

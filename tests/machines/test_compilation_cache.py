@@ -13,7 +13,7 @@ PROGRAM = """
 import jax, jax.monitoring
 hits = []
 jax.monitoring.register_event_listener(lambda name, **_: hits.append(name) if name.endswith("cache_hits") else None)
-from purepg import compilation_cache
+from purepg.machines import compilation_cache
 compilation_cache.use_if_asked()
 print(jax.jit(lambda x: x * 3 + 1)(2), len(hits) > 0)
 """

@@ -14,7 +14,7 @@ from purepg.machines import folder_lock
 
 HOLDER = """
 import pathlib, sys
-from purepg import folder_lock
+from purepg.machines import folder_lock
 with folder_lock.hold(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

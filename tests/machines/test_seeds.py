@@ -145,9 +145,9 @@ def squares(backend_of_task):
     """A sum over 400 rows, and what it needs to be one of a seed."""
 
     def one(params):
-        live, data = jnp.ones((20, 20), bool), (jnp.arange(400.0).reshape(20, 20),)
+        mask, data = jnp.ones((20, 20), bool), (jnp.arange(400.0).reshape(20, 20),)
         loss = lambda params, x: (jnp.sum(params * jnp.sin(x)), x)  # noqa: E731
-        return chunked_gradient.gradient(loss, params, live, data, backend_of_task)[0]
+        return chunked_gradient.gradient(loss, params, mask, data, backend_of_task)[0]
 
     return one
 
@@ -190,10 +190,10 @@ def test_the_backend_reaches_every_gradient_of_rows(env, estimator, monkeypatch)
     """Those of the estimator and of a critic of its own: traced alone."""
     reached = []
 
-    def gradient(function, params, live, data, backend):
+    def gradient(function, params, mask, data, backend):
         reached.append(backend)
         return params, jax.tree.map(
-            lambda x: jnp.zeros(live.shape), jax.eval_shape(function, params, *data)[1]
+            lambda x: jnp.zeros(mask.shape), jax.eval_shape(function, params, *data)[1]
         )
 
     monkeypatch.setattr(chunked_gradient, "gradient", gradient)
@@ -240,7 +240,7 @@ HANG_TEST = """
 import purepg
 purepg.seeds.use_all_cores(2)
 import jax
-from purepg.seeds import keys, map
+keys, map = purepg.seeds.keys, purepg.seeds.map
 task = purepg.Task("CartPole-v1", purepg.Softmax(purepg.MLP(initializer="orthogonal")), purepg.Games(2, 3))
 method = purepg.PolicyGradient(task, purepg.estimators.make("reinforce"))
 for placement in ("sequential", "vmap"):

@@ -27,16 +27,18 @@ RNG = np.random.default_rng(0)
 
 
 def test_elites_are_the_best_and_equals_share_the_places_left():
-    score = jnp.array([1.0, 5.0, 3.0, 5.0, 2.0, 3.0, 0.0, -1.0])
-    weight, threshold = elites(score, 0.25)
+    returns = jnp.array([1.0, 5.0, 3.0, 5.0, 2.0, 3.0, 0.0, -1.0])
+    weight, threshold = elites(returns, 0.25)
     np.testing.assert_array_equal(weight, [0, 1, 0, 1, 0, 0, 0, 0])
     assert threshold == 5.0
-    np.testing.assert_array_equal(elites(score, 0.375)[0], [0, 1, 0.5, 1, 0, 0.5, 0, 0])
-    np.testing.assert_array_equal(elites(score, 1e-6)[0], [0, 0.5, 0, 0.5, 0, 0, 0, 0])  # at least one place
+    np.testing.assert_array_equal(elites(returns, 0.375)[0], [0, 1, 0.5, 1, 0, 0.5, 0, 0])
+    np.testing.assert_array_equal(
+        elites(returns, 1e-6)[0], [0, 0.5, 0, 0.5, 0, 0, 0, 0]
+    )  # at least one place
     np.testing.assert_allclose(elites(jnp.zeros(8), 0.25)[0], 0.25)  # nothing to choose between
 
 
-def test_a_score_that_is_no_number_is_below_all_others_and_no_elite():
+def test_a_return_that_is_no_number_is_below_all_others_and_no_elite():
     nan, inf = jnp.nan, jnp.inf
     weight, threshold = elites(jnp.array([1, 2, nan, 3, 0, 5, 4, 2]), 0.25)
     np.testing.assert_array_equal(weight, [0, 0, 0, 0, 0, 1, 1, 0])
@@ -100,7 +102,7 @@ def test_fit_table_against_numpy(smoothing, floor):
     np.testing.assert_allclose(softmax(np.asarray(fitted), axis=1), expected, rtol=1e-5, atol=1e-7)
 
 
-# An update from end to end, on a bandit, where a candidate's score is known from its parameters
+# An update from end to end, on a bandit, where a candidate's return is known from its parameters
 
 
 def bandit(policy=TABLE, num_games=32, arms=(0.0, 2.0, 1.0)):
@@ -117,9 +119,9 @@ def test_an_update_over_parameters_against_numpy():
 
     noise = np.asarray(jax.random.normal(jax.random.split(key)[0], (16, 3)))
     candidates = np.array(table) + np.array([1.0, 2.0, 0.5]) * noise
-    score = arms[candidates.argmax(1)]
-    bar = np.sort(score)[-4]
-    weight = (score > bar) + (score == bar) * (4 - (score > bar).sum()) / (score == bar).sum()
+    returns = arms[candidates.argmax(1)]
+    bar = np.sort(returns)[-4]
+    weight = (returns > bar) + (returns == bar) * (4 - (returns > bar).sum()) / (returns == bar).sum()
     best = np.average(candidates, axis=0, weights=weight)
     variance = np.average((candidates - best) ** 2, axis=0, weights=weight)
     mean = 0.3 * np.array(table[0]) + 0.7 * best
@@ -127,7 +129,7 @@ def test_an_update_over_parameters_against_numpy():
     np.testing.assert_allclose(after.params["table"][0], mean, rtol=1e-5)
     np.testing.assert_allclose(after.search["table"][0], std, rtol=1e-5)
     assert numbers["elite_threshold"].sum == bar
-    np.testing.assert_allclose(numbers["return"].sum / numbers["return"].count, score.mean(), rtol=1e-6)
+    np.testing.assert_allclose(numbers["return"].sum / numbers["return"].count, returns.mean(), rtol=1e-6)
     assert numbers["steps"].sum == 32
 
 
@@ -158,7 +160,7 @@ def test_where_all_are_equally_good_the_search_stays(over, policy):
     jax.tree.map(np.testing.assert_array_equal, after, state)
 
 
-def test_a_candidates_score_is_the_mean_over_its_games():
+def test_a_candidates_return_is_the_mean_over_its_games():
     """Noise ten times the difference between the arms: 64 games a candidate tell them apart."""
     env = purepg.environment("Bandit", rewards=(1.0, 0.0), reward_noise=2.0)
     method = CrossEntropy(purepg.Task(env, TABLE, purepg.Games(1024)), OverParameters(games=64), 0.25)
@@ -169,7 +171,7 @@ def test_a_candidates_score_is_the_mean_over_its_games():
     assert state.params["table"][0, 0] > state.params["table"][0, 1] + 0.5
 
 
-def test_the_score_is_the_discounted_return():
+def test_what_is_compared_is_the_discounted_return():
     """All candidates walk right, 1 is paid in the third step."""
     policy = purepg.Softmax(purepg.Table(((0.0, 1.0),)))
     task = purepg.Task(purepg.environment("Chain", length=5), policy, purepg.Games(4, 10))
@@ -254,7 +256,7 @@ def test_continuous_actions_improve(over):
 
 
 def refused(*arguments, **options):
-    with pytest.raises(purepg.environments.InvalidInput) as caught:
+    with pytest.raises(purepg.InvalidInput) as caught:
         CrossEntropy(*arguments, **options).init(HYPER, jax.random.key(0))
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -275,11 +277,11 @@ def test_refuses_what_it_cannot_do():
     assert "[0, 1]" in refused(bandit(), OverSessions(), noise_floor=1.5)
     assert "num_games >= 4" in refused(bandit(num_games=2), OverParameters(games=2))
     for std in (0.0, -1.0, float("nan"), float("inf")):
-        with pytest.raises(purepg.environments.InvalidInput, match="initial_std"):
+        with pytest.raises(purepg.InvalidInput, match="initial_std"):
             OverParameters(initial_std=std)
-    with pytest.raises(purepg.environments.InvalidInput, match="games = 0"):
+    with pytest.raises(purepg.InvalidInput, match="games = 0"):
         OverParameters(games=0)
-    with pytest.raises(purepg.environments.InvalidInput, match="steps = 0"):
+    with pytest.raises(purepg.InvalidInput, match="steps = 0"):
         OverSessions(steps=0)
 
 

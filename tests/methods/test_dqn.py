@@ -31,14 +31,14 @@ def make(env="GridWorld", policy=TABLE, num_games=4, num_steps=8, **options):
 def test_targets_by_hand():
     """θ chooses, θ⁻ values; without `double` θ⁻ does both; nothing follows a termination, whatever Q says there."""
     params = {"table": jnp.array([[0.0, 0.0], [5.0, 1.0], [0.0, 0.0]])}
-    slow = {"table": jnp.array([[0.0, 0.0], [2.0, 3.0], [0.0, 0.0]])}
+    target_params = {"table": jnp.array([[0.0, 0.0], [2.0, 3.0], [0.0, 0.0]])}
     batch = Transitions(
         jnp.zeros(2, int), jnp.zeros(2, int), jnp.ones(2), jnp.array([False, True]), jnp.ones(2, int)
     )
     env = purepg.environment("Chain", length=1)
     scaled = purepg.Hyperparams(discount=0.5, reward_scale=10.0)
     for double, expected in ((True, 10 + 0.5 * 2.0), (False, 10 + 0.5 * 3.0)):
-        target = make(env, double=double).target(scaled, params, slow, batch)
+        target = make(env, double=double).target(scaled, params, target_params, batch)
         np.testing.assert_allclose(target, [expected, 10.0])
 
 
@@ -102,7 +102,7 @@ def test_the_learning_rate_falls_by_updates():
 
 
 def refused(task, **options):
-    with pytest.raises(environments.InvalidInput) as caught:
+    with pytest.raises(purepg.InvalidInput) as caught:
         DQN(task, **options).init(HYPER, jax.random.key(0))
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -117,5 +117,5 @@ def test_refuses_what_it_cannot_do():
     small = purepg.Task("CartPole-v1", collect=purepg.Segments(8, 16))
     assert "128 steps, more than the replay's capacity 100" in refused(small, replay=Replay(100, 8, 8))
     DQN(small, replay=Replay(128, 8, 8)).init(HYPER, jax.random.key(0))
-    with pytest.raises(environments.InvalidInput, match="capacity 10"):
+    with pytest.raises(purepg.InvalidInput, match="capacity 10"):
         Replay(10, 20)

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import purepg
-from purepg import environments, exact, rollout
+from purepg import environments, exact
 from purepg.methods.action_values import ActionValues, Exploration, epsilon_greedy, next_value
 from purepg.methods.q_learning import QLearning, move
-from purepg.rollout.trajectory import Choice
+from purepg.rollout import rollout
+from purepg.rollout.trajectory import ActionOutput
 
 # These programs are small and each is new: what takes time is compiling them.
 quick_jit = functools.partial(
@@ -103,7 +104,7 @@ def player(method, hyper):
         stepper = rollout._stepper(
             env,
             params,
-            (lambda key, seen: Choice(following, following)) if sarsa else act,
+            (lambda key, seen: ActionOutput(following, following)) if sarsa else act,
             task.max_steps,
             None,
         )
@@ -275,7 +276,7 @@ def test_sampled_play_explores_as_the_last_update_did():
 
 
 def refused(task, **options):
-    with pytest.raises(purepg.environments.InvalidInput) as caught:
+    with pytest.raises(purepg.InvalidInput) as caught:
         QLearning(task, **options).init(HYPER, jax.random.key(0))
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -294,15 +295,15 @@ def test_refuses_what_it_cannot_do():
 
 @pytest.mark.parametrize(("initial", "final", "horizon"), [(1.5, 0.0, 1), (0.5, -0.1, 1), (0.5, 0.1, 0)])
 def test_refuses_a_schedule_that_is_none(initial, final, horizon):
-    with pytest.raises(purepg.environments.InvalidInput, match="epsilon"):
+    with pytest.raises(purepg.InvalidInput, match="epsilon"):
         Exploration(initial, final, horizon)
 
 
 @pytest.mark.parametrize("rate", [0.0, 1.5, float("nan"), np.array([0.5, 2.0])])
 def test_a_rate_that_moves_past_the_target_is_refused(rate):
     method, hyper = make(), purepg.Hyperparams(learning_rate=rate)
-    with pytest.raises(purepg.environments.InvalidInput, match="learning_rate"):
+    with pytest.raises(purepg.InvalidInput, match="learning_rate"):
         purepg.run(method, hyper, 2, 1)
     if np.ndim(rate) == 0:
-        with pytest.raises(purepg.environments.InvalidInput, match=r"give \(0, 1\]"):
+        with pytest.raises(purepg.InvalidInput, match=r"give \(0, 1\]"):
             method.init(hyper, jax.random.key(0))

@@ -283,7 +283,9 @@ def test_what_is_remembered_is_the_action_before_clipping():
     method = purepg.PolicyGradient(task, purepg.ScoreFunction())
     choice = method.act(task.bind_policy().init(KEY), deterministic=False)(KEY, jnp.ones((50, 1)))
     assert np.abs(choice.action).max() > 2
-    np.testing.assert_allclose(choice.played, MIDDLE + HALF_WIDTH * np.clip(choice.action, -1, 1), rtol=1e-6)
+    np.testing.assert_allclose(
+        choice.env_action, MIDDLE + HALF_WIDTH * np.clip(choice.action, -1, 1), rtol=1e-6
+    )
 
 
 def test_a_deterministic_evaluation_plays_the_mean():
@@ -396,7 +398,7 @@ def test_wide_play_keeps_half_open_bounds_in_training_and_evaluation():
     task = purepg.Task(HALF_OPEN, purepg.Gaussian(LINEAR, initial_std=30.0), purepg.Games(64, 1))
     method = purepg.PolicyGradient(task, purepg.ScoreFunction())
     choose = method.act(task.bind_policy().init(KEY), deterministic=False)
-    played = np.asarray(choose(KEY, jnp.ones((64, 1))).played)
+    played = np.asarray(choose(KEY, jnp.ones((64, 1))).env_action)
     assert played[:, 0].min() == 3
     assert played[:, 1].max() == np.float32(-0.1)
     assert np.abs(played[:, 2]).max() == 2

@@ -13,7 +13,7 @@ from gymnax.environments.misc import bernoulli_bandit
 
 from purepg.rollout.collection import episode_returns
 from purepg.rollout.rollout import play_games
-from purepg.rollout.trajectory import Choice, Rows
+from purepg.rollout.trajectory import ActionOutput, Trajectory
 
 CARTPOLE = cartpole.CartPole()
 FOREVER = CARTPOLE.default_params.replace(
@@ -29,13 +29,13 @@ quick_jit = functools.partial(
 )
 
 
-# What every row holds; `value` and `cut_value` are None here, where nothing gives them.
-FIELDS = Rows._fields[:8]
+# What every row holds; `value` and `bootstrap_value` are None here, where nothing gives them.
+FIELDS = Trajectory._fields[:8]
 
 
 def chosen(action):
     """An action that is played as it is remembered."""
-    return Choice(action, action)
+    return ActionOutput(action, action)
 
 
 def either(key, observation):
@@ -64,7 +64,7 @@ def cartpole_rows():
 
 
 def loop(first, actions):
-    """What CartPole's rows must be, from its first observations and the actions; [T, N, ...] like `Rows`.
+    """What CartPole's rows must be, from its first observations and the actions; [T, N, ...] like `Trajectory`.
 
     CartPole observes its whole state and draws nothing, so that a game can be played again from its observation.
     """
@@ -73,11 +73,11 @@ def loop(first, actions):
     expected = [[] for _ in FIELDS]
     names = "x", "x_dot", "theta", "theta_dot"
     states = [cartpole.EnvState(time=jnp.int32(0), **dict(zip(names, row, strict=True))) for row in first]
-    observation, live, score = list(first), [True] * num_games, [0.0] * num_games
+    observation, mask, return_so_far = list(first), [True] * num_games, [0.0] * num_games
     for t, action in enumerate(actions):
         row = [[] for _ in FIELDS]
         for n in range(num_games):
-            acted_on, was_live = observation[n], live[n]
+            acted_on, was_live = observation[n], mask[n]
             reward, terminated, truncated = 0.0, False, False
             if was_live:
                 after, states[n], reward, terminated, _ = step(
@@ -85,15 +85,15 @@ def loop(first, actions):
                 )
                 reward, terminated = float(reward), bool(terminated)
                 truncated = not terminated and t == len(actions) - 1
-                live[n] = not terminated and not truncated
-                observation[n] = np.asarray(after) if live[n] else acted_on
-            score[n] += reward
-            fields = acted_on, action[n], reward, terminated, truncated, was_live, t, score[n]
+                mask[n] = not terminated and not truncated
+                observation[n] = np.asarray(after) if mask[n] else acted_on
+            return_so_far[n] += reward
+            fields = acted_on, action[n], reward, terminated, truncated, was_live, t, return_so_far[n]
             for column, value in zip(row, fields, strict=True):
                 column.append(value)
         for columns, column in zip(expected, row, strict=True):
             columns.append(column)
-    return Rows(*map(np.array, expected))
+    return Trajectory(*map(np.array, expected))
 
 
 @pytest.fixture(scope="module")
@@ -109,31 +109,31 @@ def test_rows_are_those_of_a_loop(field, played_again):
 
 
 def test_games_end_at_different_times(cartpole_rows):
-    lengths = cartpole_rows().live.sum(axis=0)
+    lengths = cartpole_rows().mask.sum(axis=0)
     assert len(set(lengths)) > 1
     assert lengths.max() < STEPS  # rows in which all games are over as well
 
 
 def test_rows_after_the_end_repeat_the_last_observation_acted_on(cartpole_rows):
     rows = cartpole_rows()
-    for n, length in enumerate(rows.live.sum(axis=0)):
+    for n, length in enumerate(rows.mask.sum(axis=0)):
         dead = rows.observation[length:, n]
         np.testing.assert_array_equal(dead, np.broadcast_to(rows.observation[length - 1, n], dead.shape))
 
 
 def test_rows_after_the_end_are_masked(cartpole_rows):
     rows = cartpole_rows()
-    lengths = rows.live.sum(axis=0)
-    np.testing.assert_array_equal(rows.live, np.arange(STEPS)[:, None] < lengths)
+    lengths = rows.mask.sum(axis=0)
+    np.testing.assert_array_equal(rows.mask, np.arange(STEPS)[:, None] < lengths)
     for field in (rows.reward, rows.terminated, rows.truncated):
-        assert not field[~rows.live].any()
+        assert not field[~rows.mask].any()
 
 
 def test_every_game_ends_once_in_its_last_live_row(cartpole_rows):
     rows = cartpole_rows()
     end = rows.terminated | rows.truncated
     np.testing.assert_array_equal(end.sum(axis=0), 1)
-    np.testing.assert_array_equal(end.argmax(axis=0), rows.live.sum(axis=0) - 1)
+    np.testing.assert_array_equal(end.argmax(axis=0), rows.mask.sum(axis=0) - 1)
 
 
 def test_shapes_and_types(cartpole_rows):
@@ -147,9 +147,9 @@ def test_shapes_and_types(cartpole_rows):
 
 def test_episode_returns_add_the_rewards_of_live_rows(cartpole_rows):
     rows = cartpole_rows()
-    expected = np.where(rows.live, rows.reward, 0.0).sum(axis=0)
+    expected = np.where(rows.mask, rows.reward, 0.0).sum(axis=0)
     np.testing.assert_allclose(episode_returns(jax.tree.map(jnp.asarray, rows)), expected)
-    np.testing.assert_array_equal(expected, rows.live.sum(axis=0))  # CartPole pays 1 a step
+    np.testing.assert_array_equal(expected, rows.mask.sum(axis=0))  # CartPole pays 1 a step
 
 
 # The limits
@@ -157,7 +157,7 @@ def test_episode_returns_add_the_rewards_of_live_rows(cartpole_rows):
 
 def test_the_longest_game_is_truncated_in_the_last_row(cartpole_rows):
     rows = cartpole_rows(params=FOREVER)
-    assert rows.live.all()
+    assert rows.mask.all()
     assert not rows.terminated.any()
     np.testing.assert_array_equal(np.argwhere(rows.truncated)[:, 0], STEPS - 1)
     assert rows.truncated[-1].all()
@@ -166,7 +166,7 @@ def test_the_longest_game_is_truncated_in_the_last_row(cartpole_rows):
 def test_the_environments_own_limit_truncates_earlier(cartpole_rows):
     rows = cartpole_rows(params=FOREVER.replace(max_steps_in_episode=5))
     np.testing.assert_array_equal(rows.truncated, np.arange(STEPS)[:, None] == np.full(GAMES, 4))
-    np.testing.assert_array_equal(rows.live.sum(axis=0), 5)
+    np.testing.assert_array_equal(rows.mask.sum(axis=0), 5)
 
 
 @pytest.mark.parametrize("max_steps", [1, 2, 7, 8, 9, 16, 17])
@@ -183,11 +183,11 @@ def test_the_last_row_truncates_within_a_block_and_at_its_end(max_steps):
     time = np.broadcast_to(np.arange(max_steps)[:, None], (max_steps, PROBES))
     np.testing.assert_array_equal(rows.time, time)
     np.testing.assert_array_equal(rows.truncated, time == max_steps - 1)
-    assert rows.live.all()
+    assert rows.mask.all()
 
 
 @pytest.mark.parametrize(("length", "limit", "cut"), [(100, 5, 5), (100, 100, 20), (5, 5, 0), (3, 100, 0)])
-def test_cut_value_is_that_of_the_true_next_observation_where_a_game_is_truncated(length, limit, cut):
+def test_bootstrap_value_is_that_of_the_true_next_observation_where_a_game_is_truncated(length, limit, cut):
     """Of the observation before any reset, 0 in all other rows; the clock shows its time."""
 
     def act(key, observation):
@@ -205,9 +205,9 @@ def test_cut_value_is_that_of_the_true_next_observation_where_a_game_is_truncate
             value=lambda observation: observation[:, 0],
         )
     )(KEY)
-    np.testing.assert_array_equal(rows.value[rows.live], rows.time[rows.live])
+    np.testing.assert_array_equal(rows.value[rows.mask], rows.time[rows.mask])
     time = np.broadcast_to(np.arange(20)[:, None], (20, PROBES))
-    np.testing.assert_array_equal(rows.cut_value, np.where(time == cut - 1, cut, 0.0))
+    np.testing.assert_array_equal(rows.bootstrap_value, np.where(time == cut - 1, cut, 0.0))
 
 
 # Environments written to catch what could go wrong
@@ -310,13 +310,13 @@ def test_deep_sea_which_sets_both_at_every_end_terminates():
     rows = quick_jit(lambda key: play(key, env.default_params, constant_action, env=env, max_steps=5))(KEY)
     np.testing.assert_array_equal(rows.terminated.sum(axis=0), 1)
     assert not rows.truncated.any()
-    np.testing.assert_array_equal(rows.live.sum(axis=0), 3)
+    np.testing.assert_array_equal(rows.mask.sum(axis=0), 3)
 
 
 @pytest.mark.parametrize("length", [1, 5, PROBE_STEPS])
 def test_a_state_that_turns_nan_after_the_end_poisons_no_row(length, probe_rows):
     rows = probe_rows(length)
-    np.testing.assert_array_equal(rows.live.sum(axis=0), length)
+    np.testing.assert_array_equal(rows.mask.sum(axis=0), length)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(rows))
 
 
@@ -325,10 +325,10 @@ def test_true_next_observations_are_kept_where_asked_for():
     options = {"num_games": PROBES, "max_steps": PROBE_STEPS, "keep_next": True}
     params = Clock.Params(length=5)
     rows = quick_jit(lambda key: play_games(Probe(), params, random_number, key, **options))(KEY)
-    goes_on = rows.live[1:]
+    goes_on = rows.mask[1:]
     np.testing.assert_array_equal(rows.next_observation[:-1][goes_on], rows.observation[1:][goes_on])
     assert np.isnan(rows.next_observation[rows.terminated]).all()
-    assert np.isfinite(rows.next_observation[~rows.live]).all()
+    assert np.isfinite(rows.next_observation[~rows.mask]).all()
 
 
 @pytest.mark.parametrize("field", ["observation", "action", "reward"])
@@ -362,7 +362,7 @@ def test_any_number_of_games(num_games):
 
 def masked(rows):
     """Rows without the actions of dead ones: there is nothing to act on, and what stands there is left open."""
-    return rows._replace(action=np.where(rows.live, rows.action, 0))
+    return rows._replace(action=np.where(rows.mask, rows.action, 0))
 
 
 def test_mapped_over_keys_and_parameters_as_one_by_one(probe_rows):
@@ -399,7 +399,7 @@ class PaysIntegers(Clock):
 def test_integer_rewards_become_floats():
     rows = quick_jit(lambda key: play(key, Clock.Params(), constant_action, env=PaysIntegers()))(KEY)
     assert rows.reward.dtype == jnp.float32
-    np.testing.assert_array_equal(rows.reward, np.where(rows.live, 7.0, 0.0))
+    np.testing.assert_array_equal(rows.reward, np.where(rows.mask, 7.0, 0.0))
 
 
 def test_integer_rewards_of_gymnax_become_floats():
@@ -456,5 +456,5 @@ def test_thousands_of_games_none_like_another():
     rows = quick_jit(
         lambda key: play(key, Clock.Params(), constant_action, num_games=4096, max_steps=2, env=Lottery())
     )(KEY)
-    assert rows.live.all()
+    assert rows.mask.all()
     assert len(np.unique(np.asarray(rows.observation[0]), axis=0)) == 4096

@@ -13,7 +13,7 @@ from gymnax.environments import environment, spaces
 import purepg
 from purepg import estimators
 from purepg.rollout.rollout import fresh_games, play_and_learn, play_games, play_segment, staggered_games
-from purepg.rollout.trajectory import Choice, Learner, Rows
+from purepg.rollout.trajectory import ActionOutput, Learner, Trajectory
 
 KEY = jax.random.key(0)
 
@@ -73,7 +73,7 @@ LENGTH, LIMIT, SHARE = 3, 4, 0.5
 
 def act(key, observation):
     action = jax.random.bernoulli(key, shape=observation.shape[:1]).astype(jnp.int32)
-    return Choice(action, action, value(observation))
+    return ActionOutput(action, action, value(observation))
 
 
 def value(observation):
@@ -115,28 +115,28 @@ def continuing_games(start, rows):
     """The rows as they must be, by a loop; of `rows` the actions and the marks of fresh games are taken."""
     expected = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), rows)
     for n in range(NUM_GAMES):
-        mark, time, score = start.state.mark[n], int(start.time[n]), start.score[n]
+        mark, time, return_so_far = start.state.mark[n], int(start.time[n]), start.return_so_far[n]
         for t in range(2 * STEPS):
             reward, after = mark + time, time + 1
             terminated = after >= LENGTH and mark < SHARE
             truncated = after >= LIMIT and not terminated
             running_on = t % STEPS == STEPS - 1 and not terminated
-            cut_value = 100 + 10 * mark + after if truncated or running_on else 0.0
-            score = score + reward
+            bootstrap_value = 100 + 10 * mark + after if truncated or running_on else 0.0
+            return_so_far = return_so_far + reward
             observation = np.array([mark, time])
-            fields = (rows.action[t, n], reward, terminated, truncated, True, time, score)
-            fields = (observation, *fields, 100 + 10 * mark + time, cut_value, np.array([mark, after]))
+            fields = (rows.action[t, n], reward, terminated, truncated, True, time, return_so_far)
+            fields = (observation, *fields, 100 + 10 * mark + time, bootstrap_value, np.array([mark, after]))
             for column, x in zip(expected, fields, strict=True):
                 column[t, n] = x
             time = after
             if (terminated or truncated) and t + 1 < 2 * STEPS:
-                mark, time, score = rows.observation[t + 1, n, 0], 0, 0.0
+                mark, time, return_so_far = rows.observation[t + 1, n, 0], 0, 0.0
     return expected
 
 
-@pytest.mark.parametrize("field", Rows._fields)
+@pytest.mark.parametrize("field", Trajectory._fields)
 def test_two_segments_are_one_continuing_game(field, two_segments):
-    """By a loop: times, scores, ends, the true next observation before any reset, V of it where a game is cut."""
+    """By a loop: times, returns so far, ends, the next observation before any reset, V of it where a game is cut."""
     start, _, _, rows = two_segments
     expected = getattr(continuing_games(start, rows), field)
     np.testing.assert_allclose(getattr(rows, field), expected, rtol=1e-5)
@@ -149,19 +149,19 @@ def test_the_next_segment_starts_with_the_games_as_they_were_left(two_segments):
     np.testing.assert_array_equal(middle.state.time, middle.time)
 
 
-def test_cut_values_are_not_those_of_the_fresh_game(two_segments):
+def test_bootstrap_values_are_not_those_of_the_fresh_game(two_segments):
     """The wrong one: V of what stands in the next row, after the reset."""
     _, _, end, rows = two_segments
     following = np.concatenate([rows.observation[1:], end.observation[None]])
     cut = rows.truncated
     assert cut[STEPS - 1].any() | cut[-1].any()
-    assert (np.abs(rows.cut_value[cut] - (100 + following[cut] @ [10, 1])) > 0.01).all()
-    assert not rows.cut_value[rows.terminated].any()
+    assert (np.abs(rows.bootstrap_value[cut] - (100 + following[cut] @ [10, 1])) > 0.01).all()
+    assert not rows.bootstrap_value[rows.terminated].any()
 
 
 def test_every_row_of_a_segment_counts(two_segments):
     rows = two_segments[-1]
-    assert rows.live.all()
+    assert rows.mask.all()
     assert not (rows.terminated & rows.truncated).any()
 
 
@@ -184,7 +184,7 @@ def test_a_learner_plays_the_segment_and_sees_what_comes_next(two_segments):
     np.testing.assert_array_equal(counted, np.arange(STEPS))
     jax.tree.map(np.testing.assert_array_equal, after, middle)
     first = jax.tree.map(lambda x: x[:STEPS], rows)
-    jax.tree.map(np.testing.assert_array_equal, row, first._replace(cut_value=None))
+    jax.tree.map(np.testing.assert_array_equal, row, first._replace(bootstrap_value=None))
     np.testing.assert_array_equal(following, rows.observation[1 : STEPS + 1])
 
 
@@ -214,7 +214,7 @@ def test_fresh_states_of_staggered_games_are_apart(two_segments):
 
 
 @pytest.mark.parametrize("limit", [4, 50], ids=["the environment's limit", "the task's limit"])
-def test_cut_values_of_whole_games(limit):
+def test_bootstrap_values_of_whole_games(limit):
     """V of the true next observation where the limit cuts a game, 0 in every other row, dead ones included."""
     params = replace(ENV.default_params, max_steps_in_episode=limit)
 
@@ -226,7 +226,7 @@ def test_cut_values_of_whole_games(limit):
     assert 0 < rows.truncated.sum() < NUM_GAMES
     last = min(limit, 12)
     expected = np.where(rows.truncated, 100 + 10 * rows.observation[..., 0] + last, 0.0)
-    np.testing.assert_allclose(rows.cut_value, expected, rtol=1e-5)
+    np.testing.assert_allclose(rows.bootstrap_value, expected, rtol=1e-5)
 
 
 # Staggered starts
@@ -256,7 +256,9 @@ def test_staggered_games_are_played_to_their_age():
     time = running.time
     np.testing.assert_array_equal(running.state.time, time)
     np.testing.assert_array_equal(running.observation[:, 1], time)
-    np.testing.assert_allclose(running.score, time * running.state.mark + time * (time - 1) / 2, rtol=1e-5)
+    np.testing.assert_allclose(
+        running.return_so_far, time * running.state.mark + time * (time - 1) / 2, rtol=1e-5
+    )
     assert len(np.unique(running.state.mark)) == 8
 
 
@@ -267,7 +269,7 @@ def test_games_that_end_while_they_are_staggered_start_again():
     assert (running.time < length).all()
     assert running.time.max() > 0
     np.testing.assert_allclose(running.observation[:, 1], running.time)
-    assert (running.score == 0)[running.time == 0].all()
+    assert (running.return_so_far == 0)[running.time == 0].all()
 
 
 def test_long_games_are_not_played_to_their_limit_before_training():

@@ -198,15 +198,17 @@ def ragged():
     )
 
 
-def test_a_score_is_that_of_the_seed_by_itself():
+def test_a_seed_metric_is_that_of_the_seed_by_itself():
     data = ragged()
     for kind in ("final", "best", "area", "speed"):
         alone = [
-            seed_metrics.score(data.isel(seed=[i], iteration=slice(n)).drop_vars("updates"), kind, 19.0)[0]
+            seed_metrics.seed_metric(
+                data.isel(seed=[i], iteration=slice(n)).drop_vars("updates"), kind, 19.0
+            )[0]
             for i, n in enumerate((20, 40))
         ]
-        assert_same(seed_metrics.score(data, kind, 19.0), alone)
-    assert_same(seed_metrics.score(data, "final"), [19.5, 38.5])  # the last two, the last four
+        assert_same(seed_metrics.seed_metric(data, kind, 19.0), alone)
+    assert_same(seed_metrics.seed_metric(data, "final"), [19.5, 38.5])  # the last two, the last four
     assert seed_metrics.overshoot(data) == (105, 205, 0)
 
 
@@ -222,10 +224,10 @@ def test_a_curve_over_updates_counts_a_seed_as_long_as_it_trains():
 
 def test_methods_of_other_lengths_have_the_same_budget(result, tmp_path):
     games = purepg.PolicyGradient(two_states(num_games=2), estimators.make("reinforce-loo"))
-    recipes = {"eight": (METHOD, HYPER, None), "two": (games, HYPER, None)}
+    presets = {"eight": (METHOD, HYPER, None), "two": (games, HYPER, None)}
 
     def compare(**options):
-        return purepg.compare(recipes, directory=tmp_path / "study", **OPTIONS | options)
+        return purepg.compare(presets, directory=tmp_path / "study", **OPTIONS | options)
 
     study = compare(num_steps=BUDGET)
     again = compare(num_steps=BUDGET)
@@ -240,11 +242,11 @@ def test_methods_of_other_lengths_have_the_same_budget(result, tmp_path):
     assert 0 <= line.overshoot.mean <= line.overshoot.most < 6  # an update of two games
     assert line.steps == BUDGET + line.overshoot.mean
     for other, words in ((None, "num_steps = 110, here they are 4 and 0 and None"), (50, "and 0 and 50")):
-        lengths = {name: (*recipe[:2], 3) for name, recipe in recipes.items()}
+        lengths = {name: (*preset[:2], 3) for name, preset in presets.items()}
         with pytest.raises(InvalidInput, match=words):
             purepg.compare(lengths, num_steps=other, directory=tmp_path / "study", **OPTIONS)
     with pytest.raises(InvalidInput, match="'eight' has no number of updates"):
-        purepg.compare(recipes)
+        purepg.compare(presets)
 
 
 def test_a_sweep_has_a_budget():

@@ -20,6 +20,7 @@ FINISHED = [
     *("format_4/finished", "format_4/finished_segments", "format_4/finished_q_learning"),
     *("format_4/uninterrupted", "format_4/study/parts/000"),
     *("format_5/finished", "format_5/finished_games", "format_5/finished_q_learning"),
+    *("format_6/finished", "format_6/finished_dqn"),
 ]
 
 
@@ -42,7 +43,10 @@ def test_a_study_is_read():
     assert len(report.read([DATA / "format_4" / "study"])) == 4
 
 
-@pytest.mark.parametrize(("name", "updates"), [("format_4/interrupted", 4), ("format_5/interrupted", 2)])
+@pytest.mark.parametrize(
+    ("name", "updates"),
+    [("format_4/interrupted", 4), ("format_5/interrupted", 2), ("format_6/interrupted", 1)],
+)
 def test_one_that_was_cut_off_is_read_and_not_gone_on_with(name, updates, tmp_path):
     folder = shutil.copytree(DATA / name, tmp_path / "run")
     partly = purepg.load(folder)
@@ -70,6 +74,33 @@ def test_what_was_done_before_the_cut_is_the_beginning_of_the_whole():
     partly, whole = (purepg.load(DATA / "format_4" / name) for name in ("interrupted", "uninterrupted"))
     np.testing.assert_array_equal(partly.dataset["return"], whole.dataset["return"][:, :4])
     assert (partly.params(1)["table"] != 0).any()
+
+
+# Parts of a state that have another name by now
+
+
+@pytest.mark.parametrize(
+    ("run", "new", "old"),
+    [
+        ("finished", [".learner.estimator.games.return_so_far"], [".learner.estimator.games.score"]),
+        (
+            "finished_dqn",
+            [".learner.target_params", ".learner.running.return_so_far"],
+            [".learner.slow", ".learner.running.score"],
+        ),
+    ],
+)
+def test_a_state_of_format_6_is_whole_under_todays_names(run, new, old):
+    state = purepg.load(DATA / "format_6" / run).state
+    assert not [x for x in jax.tree.leaves(state) if isinstance(x, jax.ShapeDtypeStruct)]
+    found = saved_state.by_path(saved_state.as_numbers(state))
+    with np.load(DATA / "format_6" / run / "state" / "arrays.npz") as arrays:
+        kept = dict(arrays)
+    for before, after in zip(old, new, strict=True):
+        assert any(path.startswith(before) for path in kept)
+        kept = {path.replace(before, after): x for path, x in kept.items()}
+    assert found.keys() == kept.keys()
+    jax.tree.map(np.testing.assert_array_equal, found, kept)
 
 
 # A state that has another form by now
@@ -184,7 +215,10 @@ def test_old_names_are_those_of_today(old, new):
         assert old_runs.upgraded(given)["method"] == {"type": "a:B", "parts": [{kind: new}]}
 
 
-@pytest.mark.parametrize("name", [*FINISHED, "format_4/interrupted", "format_5/interrupted"])
+INTERRUPTED = [f"format_{version}/interrupted" for version in old_runs.FORMATS]
+
+
+@pytest.mark.parametrize("name", [*FINISHED, *INTERRUPTED])
 def test_an_old_plan_in_todays_names_is_what_would_be_saved(name):
     method = run_folder.read_plan(DATA / name).method
     assert configuration.encode(method) == old_runs.upgraded(config(name))["method"]

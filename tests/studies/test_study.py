@@ -17,8 +17,8 @@ from purepg.machines import folder_lock
 from purepg.rollout import metrics
 from purepg.runs import runner
 from purepg.runs.runner import run, start
+from purepg.studies import study as studies
 from purepg.studies import sweep as sweeps
-from purepg.studies.study import study as studies
 from purepg.training import Method
 
 UPDATES = 4
@@ -123,8 +123,8 @@ def test_lengths_may_differ():
 
 def test_methods_of_other_kinds_stand_beside_each_other():
     spec = purepg.environment("ShortCorridor", max_steps=20)
-    recipes = {name: presets.preset(spec, name, num_updates=3) for name in ("cem", "q-learning")}
-    study = purepg.compare(recipes, 2, evaluation_games=2)
+    chosen = {name: presets.preset(spec, name, num_updates=3) for name in ("cem", "q-learning")}
+    study = purepg.compare(chosen, 2, evaluation_games=2)
     assert study.dataset["evaluation_return"].notnull().all()
 
 
@@ -212,8 +212,8 @@ OTHER_NUMBERS = purepg.Task(
 )
 def test_a_study_that_leaves_out_what_is_there_is_refused_and_the_difference_named(change, words, tmp_path):
     def call(method=Walk(), hyper=HYPER, num_updates=UPDATES, seeds=2, evaluation_games=0):
-        recipes = {"walk": (method, hyper, num_updates)}
-        return purepg.compare(recipes, seeds, evaluation_games=evaluation_games, directory=tmp_path / "study")
+        presets = {"walk": (method, hyper, num_updates)}
+        return purepg.compare(presets, seeds, evaluation_games=evaluation_games, directory=tmp_path / "study")
 
     call()
     before = contents(tmp_path)

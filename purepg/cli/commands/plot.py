@@ -15,15 +15,15 @@ class Flags:
     runs: tyro.conf.Positional[tuple[str, ...]]
     """Folders of runs, comparisons and sweeps."""
     figure: Literal[
-        "curves", "scores", "profile", "solved", "solved-seconds", "sensitivity", "signal-to-noise"
+        "curves", "seed-metrics", "profile", "solved", "solved-seconds", "sensitivity", "signal-to-noise"
     ] = "curves"
-    """Learning curves, every seed's score, its distribution, share solved over steps or seconds, a score over a
+    """Learning curves, every seed's metric, its distribution, share solved over steps or seconds, a seed metric over a
     swept field, or the signal-to-noise ratio of the gradient over training, for which a seed is trained anew."""
     metric: str = "return"
     """Metric of the learning curves: return, length, gradient_norm, entropy, …"""
     every_seed: bool = False
     """A thin line for each seed behind the learning curves."""
-    score: Literal["greedy", "final", "best", "area", "speed"] = "greedy"
+    seed_metric: Literal["greedy", "final", "best", "area", "speed"] = "greedy"
     """One number a seed, as of `purepg compare`."""
     threshold: float | None = None
     """Return that counts as solved; none: the environment's own."""
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> None:
         figure = report.signal_to_noise(parsed.runs)
     else:
         options = report.Options(
-            parsed.score, parsed.metric, parsed.every_seed, parsed.threshold, parsed.over
+            parsed.seed_metric, parsed.metric, parsed.every_seed, parsed.threshold, parsed.over
         )
         figure = report.figure(parsed.figure, report.read(parsed.runs), options)
     try:
