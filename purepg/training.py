@@ -5,6 +5,7 @@ is the same however it is cut into pieces.
 """
 
 import dataclasses
+import functools
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -14,6 +15,7 @@ from purepg.errors import InvalidInput, checks, whole_number
 from purepg.errors.dtypes import in_types_of
 from purepg.errors.shapes import check_shapes
 from purepg.hyperparams import Hyperparams
+from purepg.machines.branches import any_mapped
 from purepg.rollout import metrics
 from purepg.rollout.metrics import Metrics
 from purepg.rollout.trajectory import Act, ActiveGames
@@ -93,9 +95,16 @@ def init(method: Method, hyper: Hyperparams, key: jax.Array, num_steps: int | No
 
 
 def train(
-    method: Method, hyper: Hyperparams, state: TrainState, num_updates: int
+    method: Method, hyper: Hyperparams, state: TrainState, num_updates: int, *, stop_at: int | None = None
 ) -> tuple[TrainState, Metrics]:
     """`num_updates` updates from `state`; metrics are stacked to `[num_updates]`. Pure, one seed.
+
+    Args:
+      method: what is trained; static.
+      hyper: its numbers, scalars.
+      state: from `init` or an earlier `train`.
+      num_updates: how many; static.
+      stop_at: the last update of the run, counted from its start, if one of these may be beyond it.
 
     An update after which something learned is not finite (parameters, optimiser, averages, a critic, a replay) leaves
     the learner as it was and counts as skipped; after `PATIENCE` of them in a row the seed is frozen. Games that run
@@ -104,12 +113,13 @@ def train(
     either: the next one plays them on from before the NaN with other noise. Where that does not help, the games
     themselves are broken, and the seed is frozen rather than trained on what is left.
 
-    With a budget of environment steps the update that reaches it is the last one: whatever is run after it leaves the
-    state as it is, to the bit, and its metrics are sums over nothing. (Mapped side by side every seed still computes
-    what the longest does.)
+    With a budget of environment steps the update that reaches it is the last one: whatever is run after it, or after
+    `stop_at`, leaves the state as it is, to the bit, and its metrics are sums over nothing. It costs nothing once all
+    seeds that are mapped side by side have come to their end.
     """
     method, hyper = fitted(method, hyper)
     num_updates = whole_number("num_updates", num_updates, 0)
+    stop_at = None if stop_at is None else whole_number("stop_at", stop_at, 0)
     checks.kind("state", state, isinstance(state, TrainState), "what purepg.init or purepg.train has given")
 
     def one_update(state: TrainState):
@@ -135,10 +145,24 @@ def train(
         return after, numbers | {"skipped": metrics.once(~keep)}
 
     def within_budget(state: TrainState, _):
-        if state.steps_left is None:
+        goes_on = []
+        if state.steps_left is not None:
+            goes_on.append(state.steps_left > 0)
+        if stop_at is not None:
+            goes_on.append(state.iteration < stop_at)
+        if not goes_on:
             return one_update(state)
         nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(one_update, state)[1])
-        return jax.lax.cond(state.steps_left > 0, one_update, lambda state: (state, nothing), state)
+
+        def rest(state: TrainState):
+            return state, nothing
+
+        def unless_at_the_end(state: TrainState):
+            return jax.lax.cond(mine, one_update, rest, state)
+
+        # Mapped, the inner one is a select of each seed's own; the outer one stays a branch.
+        mine = functools.reduce(jnp.logical_and, goes_on)
+        return jax.lax.cond(any_mapped(mine), unless_at_the_end, rest, state)
 
     return jax.lax.scan(within_budget, state, length=num_updates)
 

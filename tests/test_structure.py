@@ -24,7 +24,8 @@ LEVELS = """
     environments
     hyperparams policies statistics
     task monte_carlo
-    machines rollout
+    machines
+    rollout
     estimators training
     evaluation methods
     runs diagnostics presets
@@ -40,7 +41,7 @@ INSIDE = {
     "policies": "distributions networks flax_network policies running_moments normalization",
     "statistics": "intervals comparisons learning_curve seed_metrics",
     "monte_carlo": "leave_one_out families expectations relaxed_discrete gradients",
-    "machines": "files folder_lock compilation_cache memory deadlocks seeds",
+    "machines": "branches files folder_lock compilation_cache memory deadlocks seeds",
     "rollout": "trajectory metrics rollout collection",
     "estimators": "chunked_gradient differentiable_steps baselines critics base score_function pathwise",
     "methods": "optimizer policy_gradient action_values q_learning dqn elites cross_entropy",

@@ -1,5 +1,6 @@
 """What a machine has and how it is used: devices, memory, disk.
 
+branches           `lax.cond` that stays one under `vmap`
 seeds              the seed axis: one seed's function over many, in the placement that suits the devices
 memory             how much a run needs, before it is compiled
 compilation_cache  compiled programs on disk

@@ -160,7 +160,9 @@ class Table:
         return {"table": jnp.broadcast_to(initial.reshape(initial.shape or (1, 1)), shape)}
 
     def apply(self, params: Params, observation: jax.Array, inputs: Inputs, num_outputs: int) -> jax.Array:
-        return encode(observation, inputs) @ params["table"]
+        # A row is looked up: the product with its one-hot reads the whole table. Outside the table all outputs are 0.
+        index = observation.reshape(observation.shape[: observation.ndim - len(inputs.shape)])
+        return params["table"].at[index].get(mode="fill", fill_value=0, wrap_negative_indices=False)
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 Row t of game n holds the observation, the action taken on it, and what came of it. There are three ways to play:
 
     whole games   `play_games`: fresh games, each to its end or the limit. Rows after a game's end are masked by `mask`
-                  and repeat its last observation, so that nothing in them can be NaN. Once all games are over, the
-                  remaining rows cost nothing (where the scan is not under `vmap`).
+                  and repeat its last observation, so that nothing in them can be NaN. Once all games are over (of
+                  all seeds that are mapped side by side), the remaining rows cost nothing.
     segments      `play_segment`: T steps of games that go on from segment to segment. A game that ends is followed at
                   once by a fresh one with a state of its own; every row counts.
     learning      `play_and_learn`: a segment by a learner, which changes with every step of all games.
@@ -26,6 +26,7 @@ import jax.numpy as jnp
 from purepg import environments
 from purepg.environments import Environment
 from purepg.errors.dtypes import in_types_of
+from purepg.machines.branches import any_mapped
 from purepg.rollout.trajectory import Act, ActiveGames, Learner, Trajectory, Value
 
 # Steps between two looks at whether any game still runs: each look costs about as much as a small step.
@@ -96,7 +97,9 @@ def play_games(
     def block(
         games: tuple[ActiveGames, jax.Array], times: jax.Array
     ) -> tuple[tuple[ActiveGames, jax.Array], Trajectory]:
-        return jax.lax.cond(games[1].any(), lambda g, t: jax.lax.scan(masked_step, g, t), skip, games, times)
+        return jax.lax.cond(
+            any_mapped(games[1].any()), lambda g, t: jax.lax.scan(masked_step, g, t), skip, games, times
+        )
 
     num_blocks = -(-max_steps // _BLOCK)
     times = jnp.arange(num_blocks * _BLOCK, dtype=jnp.int32).reshape(num_blocks, _BLOCK)
@@ -271,7 +274,7 @@ def _value_where(cut: jax.Array, value: Value, observation: jax.Array) -> jax.Ar
     def none(observation):
         return jnp.zeros(cut.shape, jax.eval_shape(read, observation).dtype)
 
-    return jax.lax.cond(cut.any(), read, none, observation)
+    return jax.lax.cond(any_mapped(cut.any()), read, none, observation)
 
 
 def _where(condition: jax.Array, x: Any, y: Any) -> Any:

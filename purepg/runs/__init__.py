@@ -3,6 +3,6 @@
 runner         the host's loop: `purepg.run`, `purepg.resume`
 results        what a run gives: `purepg.Result`, `purepg.load`
 run_options    how a run is carried out; run_length: how many updates that is
-run_folder     what lies in a folder: configuration, records, saved_state, checkpoint; old_runs reads earlier formats
+run_folder     what lies in a folder: configuration, records, saved_state, checkpoint; old_runs: of earlier formats
 loggers        metrics to TensorBoard and the like while a run goes on
 """

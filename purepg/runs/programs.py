@@ -18,16 +18,21 @@ FRESH_STREAM = EVALUATION_STREAM + 2
 
 
 def training(method: Method, plan: Plan, num_updates: int) -> Callable:
-    """Some updates as a function of one seed's numbers and state, with the evaluations among them."""
+    """Some updates as a function of one seed's numbers and state, with the evaluations among them.
+
+    The last of a run's may be beyond its end.
+    """
+    total = plan.num_updates
+    stop_at = total if total is not None and total % num_updates else None
     if not plan.evaluate_every:
-        return lambda hyper, state: train(method, hyper, state, num_updates)
+        return lambda hyper, state: train(method, hyper, state, num_updates, stop_at=stop_at)
 
     def stretch(hyper: Hyperparams, before: TrainState) -> tuple[TrainState, Metrics]:
-        state, numbers = train(method, hyper, before, plan.evaluate_every)
+        state, numbers = train(method, hyper, before, plan.evaluate_every, stop_at=stop_at)
         key = jax.random.fold_in(jax.random.fold_in(state.key, EVALUATION_STREAM + 1), state.iteration)
         params = method.params(state.learner)
         played = evaluate(method, hyper, params, key, plan.evaluation_games)
-        # No update of a seed that has used up its budget before is that of an evaluation.
+        # No update of a seed that has come to its end before is that of an evaluation.
         last = before.iteration + plan.evaluate_every == state.iteration
         at_the_end = (jnp.arange(plan.evaluate_every) == plan.evaluate_every - 1) & last
         value = Average(jnp.where(at_the_end, played.returns.mean(), 0.0), at_the_end.astype(jnp.float32))

@@ -48,11 +48,11 @@ def so_far(state: TrainState, num_updates: int | None, num_steps: int | None) ->
     return min(lasts, num_updates or lasts)
 
 
-def chunk(num_updates: int, multiple_of: int, divisor: bool = True) -> int:
-    """Updates between two looks at the clock: about 20 looks a run; a divisor, so that one program serves all.
+def chunk(num_updates: int, multiple_of: int) -> int:
+    """Updates between two looks at the clock: about 20 looks a run. One program serves all; the last may reach beyond.
 
-    Where seeds stop by themselves, it need be none.
+    Of those that are about as long it is the one that reaches the least beyond, a divisor if there is any.
     """
     most = max(multiple_of, min(num_updates // 20, 50))
-    sizes = range(most - most % multiple_of, 0, -multiple_of)
-    return next(size for size in sizes if num_updates % size == 0 or not divisor)
+    sizes = range(most - most % multiple_of, most // 2, -multiple_of)
+    return min(sizes, key=lambda size: -num_updates % size)

@@ -206,7 +206,7 @@ class _Run:
         """The updates that are left; whether they were all done."""
         plan, before = self.plan, self._reached
         expected = run_length.before(plan.method.task, plan.num_updates, plan.num_steps)
-        per_chunk = run_length.chunk(expected, plan.evaluate_every or 1, plan.num_updates is not None)
+        per_chunk = run_length.chunk(expected, plan.evaluate_every or 1)
         step = self._compile(programs.training(self.method, plan, per_chunk), before.state)
         jax.block_until_ready(before.state)
         started = time.perf_counter()

@@ -117,13 +117,28 @@ def test_chunks_are_passed_over_only_where_all_rows_are_dead():
 
 
 def test_mapped_over_seeds_as_one_by_one():
-    """Under `vmap` no chunk is passed over; wholly dead ones still add nothing, NaN or not."""
+    """A chunk that another seed needs is not passed over; wholly dead ones still add nothing, NaN or not."""
     cases = [dead_from(row) for row in (2, 4, 9)]
     chunked = functools.partial(chunked_gradient.gradient, weighted, backend=Backend(50))
     together = quick_jit(jax.vmap(chunked))(*jax.tree.map(lambda *x: jnp.stack(x), *cases))
     alone = in_chunks(50)
     for i, case in enumerate(cases):
         assert_close(jax.tree.map(lambda x: x[i], together), alone(*case))  # noqa: B023
+
+
+@pytest.mark.parametrize("num_devices", [1, 2, 8])
+@pytest.mark.parametrize("limit", [256, 65_536])
+def test_little_is_computed_in_vain(limit, num_devices):
+    """Chunks of the limit itself would nearly double the work of 500 × 132 rows at 65,536 a chunk."""
+    for rows in [*range(1, 600), 500 * 132, 66_000, 65_537, 131_073, 1_000_003]:
+        num_chunks = -(-rows // (limit * num_devices))
+        chunks = jax.eval_shape(
+            lambda x, n=num_chunks: chunked_gradient.equal_chunks(x, n, num_devices), jnp.zeros((rows, 1))
+        )
+        assert chunks.shape[2] <= limit
+        filled = chunks.size - rows
+        assert filled < num_chunks * num_devices
+        assert filled <= 0.05 * rows or filled < num_devices
 
 
 def test_a_single_row():

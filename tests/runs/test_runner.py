@@ -217,15 +217,36 @@ def test_progress_is_reported_and_ctrl_c_keeps_what_was_done():
     assert np.isfinite(result.dataset["evaluation_return"]).all()
 
 
+def test_a_run_whose_length_no_chunk_divides_is_that_run():
+    """61 updates are twenty chunks of 3 and one update of another: beyond it nothing happens."""
+    result = purepg.run(METHOD, HYPER, seeds=2, num_updates=61, evaluation_games=0)
+    state, metrics = purepg.train(METHOD, HYPER, purepg.init(METHOD, HYPER, jax.random.key(1)), 61)
+    assert result.dataset.sizes["iteration"] == 61
+    assert (result.state.iteration == 61).all()
+    jax.tree.map(np.testing.assert_array_equal, result.params(1), METHOD.params(state.learner))
+    returns = np.asarray(metrics["return"].sum / metrics["return"].count)
+    np.testing.assert_allclose(result.dataset["return"].sel(seed=1), returns, rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("num_updates", "multiple_of", "size"),
     [
-        *((1, 1, 1), (25, 1, 1), (100, 1, 5), (97, 1, 1), (1000, 1, 50), (5000, 1, 50), (66, 1, 3)),
+        *(
+            (1, 1, 1),
+            (25, 1, 1),
+            (100, 1, 5),
+            (97, 1, 3),
+            (1000, 1, 50),
+            (5000, 1, 50),
+            (66, 1, 3),
+            (1009, 1, 46),
+        ),
         *((100, 10, 10), (1000, 10, 50), (1000, 20, 40), (300, 4, 12), (9, 9, 9)),
     ],
 )
-def test_chunks_divide_the_run(num_updates, multiple_of, size):
+def test_chunks_reach_little_beyond_the_run(num_updates, multiple_of, size):
     assert run_length.chunk(num_updates, multiple_of) == size
+    assert -num_updates % size <= 0.05 * num_updates
 
 
 @pytest.mark.parametrize(
