@@ -19,8 +19,8 @@ from purepg.names import lookup
 from purepg.runs import results
 from purepg.statistics import Share, Summary, comparisons, seed_metrics
 from purepg.statistics.comparisons import Comparison
+from purepg.studies import study as studies
 from purepg.studies import swept
-from purepg.studies.study import study as studies
 
 if TYPE_CHECKING:
     import xarray

@@ -25,7 +25,7 @@ def carry_out(configs: list[Any], parsed: Any, env_name: str, command: str) -> N
     from purepg.analysis import report as reports
     from purepg.cli.reporting import reporting
     from purepg.machines import files, folder_lock
-    from purepg.studies.study import study as studies
+    from purepg.studies import study as studies
 
     numbers = seeds(parsed)
     folder = files.path(new_folder_name(env_name, command) if parsed.out is None else parsed.out)

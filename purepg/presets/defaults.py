@@ -1,1 +1,5 @@
 """The older name of `purepg.presets`: `recipe` is `presets.preset`."""
+
+from purepg.presets.table import preset as recipe
+
+__all__ = ["recipe"]
