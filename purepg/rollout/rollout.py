@@ -60,7 +60,7 @@ def play_games(
       Rows `[max_steps, num_games]`.
     """
     start_key, play_key = jax.random.split(key)
-    step = _stepper(env, params, act, max_steps, value, keep_next)
+    step = _stepper(env, params, act, max_steps, value, keep_next=keep_next)
     start = _ready(step, fresh_games(env, params, start_key, num_games))
 
     def live_step(
@@ -123,7 +123,7 @@ def play_segment(
     Returns:
       The games after the segment, and rows `[num_steps, N]`.
     """
-    step = _with_resets(_stepper(env, params, act, max_steps, value, keep_next), env, params)
+    step = _with_resets(_stepper(env, params, act, max_steps, value, keep_next=keep_next), env, params)
     running, rows = jax.lax.scan(step, running, jax.random.split(key, num_steps))
     if value is not None:
         ended = rows.terminated[-1] | rows.truncated[-1]
@@ -201,7 +201,7 @@ Step = Callable[[Running, jax.Array], tuple[Running, Rows]]
 
 
 def _stepper(
-    env: Environment, params: Any, act: Act, max_steps: int, value: Value | None, keep_next: bool = False
+    env: Environment, params: Any, act: Act, max_steps: int, value: Value | None, *, keep_next: bool = False
 ) -> Step:
     """One step of every game: key → the games after it, as they are before any reset, and its row `[N]`."""
 

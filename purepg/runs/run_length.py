@@ -48,7 +48,7 @@ def so_far(state: TrainState, num_updates: int | None, num_steps: int | None) ->
     return min(lasts, num_updates or lasts)
 
 
-def chunk(num_updates: int, multiple_of: int, divisor: bool = True) -> int:
+def chunk(num_updates: int, multiple_of: int, *, divisor: bool = True) -> int:
     """Updates between two looks at the clock: about 20 looks a run; a divisor, so that one program serves all.
 
     Where seeds stop by themselves, it need be none.

@@ -149,7 +149,9 @@ def evaluate_seeds(
     stream = whole_number("stream", stream, 0, 2**32 - 1)
     num_seeds = len(result.seeds)
     memory.check_evaluation(result.method.task, num_games, num_seeds, Place(num_seeds).at_a_time)
-    fresh = programs.evaluation(result.method, num_games, deterministic, programs.FRESH_STREAM, stream)
+    fresh = programs.evaluation(
+        result.method, num_games, programs.FRESH_STREAM, stream, deterministic=deterministic
+    )
     hyper = hyperparams.over_seeds(result.hyper, result.method.task.env, num_seeds)
     return seed_axis.map(fresh, hyper, saved_state.filled(result.state))
 
@@ -206,7 +208,7 @@ class _Run:
         """The updates that are left; whether they were all done."""
         plan, before = self.plan, self._reached
         expected = run_length.before(plan.method.task, plan.num_updates, plan.num_steps)
-        per_chunk = run_length.chunk(expected, plan.evaluate_every or 1, plan.num_updates is not None)
+        per_chunk = run_length.chunk(expected, plan.evaluate_every or 1, divisor=plan.num_updates is not None)
         step = self._compile(programs.training(self.method, plan, per_chunk), before.state)
         jax.block_until_ready(before.state)
         started = time.perf_counter()
@@ -241,7 +243,7 @@ class _Run:
     def _evaluate(self) -> np.ndarray:
         """Mean greedy return of each seed, [R]."""
         play = programs.evaluation(
-            self.method, self.plan.evaluation_games, True, programs.EVALUATION_STREAM, 0
+            self.method, self.plan.evaluation_games, programs.EVALUATION_STREAM, 0, deterministic=True
         )
         state = self._reached.state
         played = self._compile(play, state)(self.hyper, state)
