@@ -1,5 +1,5 @@
 """The older name of `purepg.presets`: `recipe` is `presets.preset`."""
 
-from purepg.presets.table import preset as recipe
+from purepg.presets.table import preset
 
-__all__ = ["recipe"]
+recipe = preset
