@@ -12,11 +12,11 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "CONTRIBUTING.md").read_text()
 COPIED = ("purepg", "envs", "tests", "docs", "pyproject.toml", "CONTRIBUTING.md", "README.md")
-CODE = r"[^\n]*:\n\n```\w*\n(?P<code>.*?)```\n"
+CODE = r"[^\n]*:\n\n```\w*\n(?P<code>.*?)```$"
 STEP = re.compile(
-    rf"^Create `(?P<new>[^`]+)`{CODE[:-1]}"
+    rf"^Create `(?P<new>[^`]+)`{CODE}"
     r"|^In `(?P<path>[^`]+)`, (?P<where>before|after) the line (?:`` (?P<quoted>.+?) ``|`(?P<line>[^`]+)`)"
-    + CODE.replace("code", "added")[:-1]
+    + CODE.replace("code", "added")
     + r"|^In `(?P<list>[^`]+)`, put `(?P<word>[^`]+)` behind `(?P<words>[^`]+)`",
     re.DOTALL | re.MULTILINE,
 )

@@ -290,7 +290,10 @@ def test_a_deterministic_evaluation_plays_the_mean():
     """Every game with one observation returns what the mean is worth; sampled games return something else."""
     task = purepg.Task(BOUNDED, purepg.Gaussian(LINEAR), purepg.Games(2, 1))
     method = purepg.PolicyGradient(task, purepg.ScoreFunction())
-    params, evaluate = task.bind_policy().init(KEY), quick_jit(purepg.evaluate, static_argnums=(0, 4, 5))
+    params, evaluate = (
+        task.bind_policy().init(KEY),
+        quick_jit(purepg.evaluate, static_argnums=(0, 4), static_argnames="deterministic"),
+    )
     actual, sampled = (
         np.unique(
             np.round(evaluate(method, purepg.Hyperparams(), params, KEY, 64, deterministic=mode).returns, 4)

@@ -62,7 +62,3 @@ def test_unknown_names_are_told_what_there_is(arguments, words):
 def test_a_preset_is_method_numbers_and_length():
     assert presets.Preset._fields == ("method", "hyper", "num_updates")
     assert dataclasses.is_dataclass(presets.preset("CartPole-v1", "cem").method)
-
-
-def test_the_older_name_is_there():
-    assert purepg.defaults.recipe is presets.preset
