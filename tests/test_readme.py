@@ -22,7 +22,7 @@ COMMANDS = [
     if line.startswith("purepg ")
 ]
 SMALL = (
-    ("seeds=64", "seeds=2"),
+    ("seeds=64", "seeds=8"),
     ("num_updates=25", "num_updates=1"),
     ("hyper, key), 25)", "hyper, key), 1)"),
 )
@@ -82,5 +82,5 @@ def test_the_code_runs(tmp_path, monkeypatch):
             for written, small in SMALL:
                 code = code.replace(written, small)
             exec(code, given)
-    assert given["result"].dataset.sizes["seed"] == 2
+    assert given["result"].dataset.sizes["seed"] == 8
     assert given["returns"].shape == (64,)
