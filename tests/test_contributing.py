@@ -121,5 +121,5 @@ def test_what_was_added_conforms(copy):
     pytest_ = ("-m", "pytest", "-p", "no:cacheprovider", "-n", 0)
     run(copy, *pytest_, "tests/test_conformance.py", "-k", "reinforce-unit or hill-climbing")
     run(copy, *pytest_, "tests/envs/test_envs_conformance.py", "-k", "Coin")
-    run(copy, *pytest_, "tests/test_structure.py", "-k", "imports or order or habitable")
+    run(copy, *pytest_, "tests/test_structure.py", "-k", "imports or order")
     run(copy, *pytest_, "tests/test_docs.py", "-k", "preset")
