@@ -25,7 +25,7 @@ from .finite_mdp import ExactModel, FiniteMDP, FiniteMDPParams, FiniteMDPState
 class DeterministicMDPParams(FiniteMDPParams):
     """The numbers of the process."""
 
-    transition: None = None  # stands in `following`
+    transition: None = None  # pyright: ignore[reportIncompatibleVariableOverride] (stands in `following`)
     following: jax.Array  # [S, A] int32, f
 
 
@@ -63,7 +63,7 @@ class DeterministicMDP(FiniteMDP):
             terminal=jnp.asarray(self._terminal),
         )
 
-    def step_env(
+    def step_env(  # pyright: ignore[reportIncompatibleMethodOverride] (params are this class's)
         self,
         key: jax.Array,
         state: FiniteMDPState,
@@ -79,7 +79,9 @@ class DeterministicMDP(FiniteMDP):
         following = FiniteMDPState(time=state.time + 1, index=index)
         return self._observation(following), following, reward, params.terminal[index], {}
 
-    def exact_model(self, params: DeterministicMDPParams | None = None) -> ExactModel:
+    def exact_model(  # pyright: ignore[reportIncompatibleMethodOverride] (as above)
+        self, params: DeterministicMDPParams | None = None
+    ) -> ExactModel:
         """P, r and ρ as arrays (default: of `default_params`), terminal states absorbing and without reward."""
         params = self.default_params if params is None else params
         transition = jax.nn.one_hot(params.following, self.num_states)  # [S, A, S]

@@ -140,7 +140,7 @@ class FiniteMDP(environment.Environment[FiniteMDPState, FiniteMDPParams]):
 
     def reset_env(self, key: jax.Array, params: FiniteMDPParams) -> tuple[jax.Array, FiniteMDPState]:
         """Draw s_0 ~ ρ."""
-        state = FiniteMDPState(time=jnp.int32(0), index=_draw(key, params.initial))
+        state = FiniteMDPState(time=jnp.int32(0), index=draw(key, params.initial))
         return self._observation(state), state
 
     def step_env(
@@ -159,7 +159,7 @@ class FiniteMDP(environment.Environment[FiniteMDPState, FiniteMDPParams]):
         key_next, key_noise = (key, key) if sigma is None else jax.random.split(key)
 
         ended = params.terminal[state.index]
-        drawn = _draw(key_next, params.transition[state.index, chosen])
+        drawn = draw(key_next, params.transition[state.index, chosen])
         following = jnp.where(ended, state.index, drawn)
 
         reward = params.reward[state.index, chosen]
@@ -207,12 +207,12 @@ class FiniteMDP(environment.Environment[FiniteMDPState, FiniteMDPParams]):
         return jnp.asarray(self.observation_index)[state.index]
 
 
-def _draw(key: jax.Array, probability: jax.Array) -> jax.Array:
+def draw(key: jax.Array, probability: jax.Array) -> jax.Array:
     """One index with the given probabilities, [K] → [] int32."""
-    return _invert(jax.random.uniform(key, (), probability.dtype), probability)
+    return invert(jax.random.uniform(key, (), probability.dtype), probability)
 
 
-def _invert(u: jax.Array, probability: jax.Array) -> jax.Array:
+def invert(u: jax.Array, probability: jax.Array) -> jax.Array:
     """First possible index k with u < Σ_{j ≤ k} p_j, u [] in [0, 1), p [K] → [] int32.
 
     Where rounding leaves u above the whole sum, it is the last possible index. "Possible" is tested, not left

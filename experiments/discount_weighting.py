@@ -48,7 +48,7 @@ def two_decisions() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return transition, reward, np.eye(last + 1)[0]
 
 
-def climb(discount_weighting: bool, num_steps: int) -> np.ndarray:
+def climb(*, discount_weighting: bool, num_steps: int) -> np.ndarray:
     """p(action 0), J with discount and J without, [3, steps], along the ascent of one logit for all states."""
     model = two_decisions()
     logit, rows = 0.0, []
@@ -63,7 +63,7 @@ def climb(discount_weighting: bool, num_steps: int) -> np.ndarray:
     return np.array(rows, np.float64).T
 
 
-def cart_pole(discount: float, discount_weighting: bool, num_seeds: int) -> purepg.Result:
+def cart_pole(discount: float, *, discount_weighting: bool, num_seeds: int) -> purepg.Result:
     estimator = purepg.ScoreFunction(baseline=baselines.LeaveOneOut(), discount_weighting=discount_weighting)
     task = purepg.Task(purepg.environment("CartPole-v1"), purepg.Softmax(purepg.MLP()), purepg.Games(32))
     hyper = purepg.Hyperparams(1e-2, discount=discount)
@@ -88,7 +88,7 @@ def main(
     for name in ("", "p(action 0)", "J with discount", "J without"):
         table.add_column(name, justify="right" if name else "left")
     for weighting, style in ((True, "-"), (False, "--")):
-        p, discounted, undiscounted = climb(weighting, num_steps)
+        p, discounted, undiscounted = climb(discount_weighting=weighting, num_steps=num_steps)
         left.plot(discounted, style, color="black", label=NAMES[weighting])
         table.add_row(NAMES[weighting], f"{p[-1]:.3f}", f"{discounted[-1]:.3f}", f"{undiscounted[-1]:.3f}")
     left.axhline(EARLY * GAMMA ** (DELAY - 1), color="0.75", zorder=0, label="best policy")
@@ -103,7 +103,7 @@ def main(
         table.add_column(name, justify="right" if name else "left")
     for discount, colour in zip(DISCOUNTS, ("black", "C0", "C3"), strict=True):
         for weighting, style in ((True, "-"), (False, "--")):
-            result = cart_pole(discount, weighting, num_seeds)
+            result = cart_pole(discount, discount_weighting=weighting, num_seeds=num_seeds)
             last, greedy = (
                 statistics.summarize(x)
                 for x in (result.training_return(5), result.dataset["evaluation_return"].values)

@@ -82,7 +82,7 @@ def run(case: Case) -> dict[str, float]:
     }
 
 
-def main(quick: bool = False, case: str | None = None) -> None:
+def main(*, quick: bool = False, case: str | None = None) -> None:
     """All runs, or in a process of its own one of them.
 
     Args:

@@ -216,6 +216,7 @@ def draw(curves: dict[str, list[tuple[Case, Curve]]], path: pathlib.Path) -> Non
 
 
 def main(
+    *,
     quick: bool = False,
     num_seeds: int = 32,
     out: pathlib.Path = pathlib.Path("method_families.png"),

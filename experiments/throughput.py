@@ -247,7 +247,7 @@ def untrained_policy() -> Any:
     return Ours(64).method.task.bind_policy().init(jax.random.key(1))
 
 
-def cases(quick: bool) -> list[Case]:
+def cases(*, quick: bool) -> list[Case]:
     """In order of interest: the last ones are left out where time is short."""
     fresh = untrained_policy()
     if quick:
@@ -277,7 +277,7 @@ def show(records: list[dict[str, Any]]) -> None:
     Console(width=110).print(table)
 
 
-def main(quick: bool = False, minutes: float = 4.0, out: pathlib.Path | None = None) -> None:
+def main(*, quick: bool = False, minutes: float = 4.0, out: pathlib.Path | None = None) -> None:
     """Measures training steps per second against a plain loop.
 
     Args:
@@ -288,7 +288,7 @@ def main(quick: bool = False, minutes: float = 4.0, out: pathlib.Path | None = N
     started = time.perf_counter()
     seeds.use_all_cores()
     records = []
-    for case in cases(quick):
+    for case in cases(quick=quick):
         label = f"{case.part}: {case.seeds} seeds, {case.games} games"
         if time.perf_counter() - started > 60 * minutes:
             print(f"{label}: left out, {minutes:g} minutes are over")

@@ -26,6 +26,7 @@ def evaluate(
     params: Any,
     key: jax.Array,
     num_games: int,
+    *,
     deterministic: bool = True,
 ) -> Evaluation:
     """Plays `num_games` fresh games with the parameters of one seed, by the policy's mode or sampled from it. Pure."""

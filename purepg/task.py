@@ -127,7 +127,7 @@ class Task:
 
     def bind_policy(self, *, with_value: bool = False) -> BoundPolicy:
         """The policy's functions for this environment; `with_value` gives its network one more output, V."""
-        policies.check(self.policy, self.env, with_value)
+        policies.check(self.policy, self.env, with_value=with_value)
         policy = self.policy.bind(self.env, with_value=with_value)
         if not self.normalize_observations:
             return policy

@@ -434,4 +434,4 @@ def test_whole_numbers_give_floats(name):
 
 def test_rewards_without_a_time_axis_are_refused():
     with pytest.raises(InvalidInput, match="time first"):
-        returns.reward_to_go(1.0, True, False, discount=0.9)
+        returns.reward_to_go(1.0, terminated=True, truncated=False, discount=0.9)

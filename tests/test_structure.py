@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -131,7 +132,7 @@ def test_the_house_stays_habitable():
     """A newcomer finds a concept by its place: few entries in a folder, files that are read in one sitting."""
     entries = [path for path in PACKAGE.iterdir() if path.name != "__pycache__"]
     assert len(entries) <= 26
-    for folder in ({path.parent for path in MODULES.values()} - {PACKAGE}) | {OUR_ENVS}:
+    for folder in {path.parent for path in MODULES.values()} - {PACKAGE}:
         assert len(list(folder.glob("*.py"))) <= 17, folder
     for path in (*MODULES.values(), *OUR_ENVS.glob("*.py")):
         assert len(path.read_text().splitlines()) <= 300, path
@@ -200,6 +201,41 @@ def test_the_mathematics_stops_no_gradient(path):
         for node in ast.walk(ast.parse(path.read_text()))
     }
     assert "stop_gradient" not in names
+
+
+OF_TUPLES = ("_fields", "_replace", "_asdict", "_make")  # public ones of a NamedTuple
+TESTS = sorted(pathlib.Path(__file__).parent.rglob("*.py"))
+
+
+def private_names(path):
+    """What a file reaches for that another module of ours has for itself: imported, an attribute, patched by name."""
+    tree = ast.parse(path.read_text())
+    modules, found = set(), set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in ("purepg", "envs"):
+            modules |= {alias.asname or alias.name for alias in node.names}
+            found |= {alias.name for alias in node.names if re.match(r"_[a-z]", alias.name)}
+        if isinstance(node, ast.Constant) and re.fullmatch(
+            r"(purepg|envs)[\w.]*\._[a-z]\w*", str(node.value)
+        ):
+            found.add(node.value)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and re.match(r"_[a-z]", node.attr) and node.attr not in OF_TUPLES:
+            of = ast.unparse(node.value)
+            if of in modules or re.match(r"(purepg|envs)\.", of):
+                found.add(f"{of}.{node.attr}")
+    return found
+
+
+@pytest.mark.parametrize("path", [*MODULES.values(), *TESTS], ids=lambda path: path.stem)
+def test_nothing_private_is_used_elsewhere(path):
+    assert not private_names(path)
+
+
+def test_the_check_sees_private_names(tmp_path):
+    program = "from purepg.rollout import rollout\nfrom envs.finite_mdp import _x\nrollout._step\n"
+    (tmp_path / "probe.py").write_text(program + f"set('{'purepg.runs'}.runner._y')\n")
+    assert private_names(tmp_path / "probe.py") == {"_x", "rollout._step", "purepg.runs.runner._y"}
 
 
 # Imports are lazy

@@ -291,6 +291,7 @@ def main(
         ],
         ...,
     ] = (),
+    *,
     quick: bool = False,
     repeats: int = 3,
     limit_seconds: float = 600.0,

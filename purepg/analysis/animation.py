@@ -89,7 +89,7 @@ def save(game: Game, path: str | os.PathLike) -> None:
     figure = Figure(figsize=(6.4, 6.4), layout="constrained", dpi=80)
     canvas = FigureCanvasAgg(figure)
     above, *below = figure.subplots(3, 1, height_ratios=(3, 1, 1))
-    picture = _observed_picture(game.observation) if game.picture is None else game.picture
+    picture = observed_picture(game.observation) if game.picture is None else game.picture
     curves = [(below[0], "action", game.action), (below[1], "reward", game.reward)]
     moving: list[Any] = [figure.suptitle(game.title)]
     if picture is None:
@@ -157,7 +157,7 @@ def _curves(axes: "Axes", name: str, values: np.ndarray) -> list[tuple[Any, np.n
     return list(zip(lines, components, strict=True))
 
 
-def _observed_picture(observation: np.ndarray) -> np.ndarray | None:
+def observed_picture(observation: np.ndarray) -> np.ndarray | None:
     """Observations [T, H, W] as they are, [T, H, W, C] as the number of the last channel that is on; else None."""
     if observation.ndim == 3:
         return observation.astype(float)

@@ -48,7 +48,7 @@ def play(
     Raises:
       InvalidInput: Gymnasium lacks this environment, or its observations or actions are not those of ours.
     """
-    act = _jitted(method, deterministic)
+    act = _jitted(method, deterministic=deterministic)
     with _games(method, num_games, env_id, params=params_in_use) as games:
         return _returns(act, (params, params_in_use), games, [seed])
 
@@ -63,7 +63,10 @@ def evaluate_seeds(
 ) -> np.ndarray:
     """As `play`, for every seed of a run: `[S, num_games]`; randomness comes from `stream` and the seed's number."""
     method = result.method
-    act, params = _jitted(method, deterministic), jax.device_get(method.params(result.state.learner))
+    act, params = (
+        _jitted(method, deterministic=deterministic),
+        jax.device_get(method.params(result.state.learner)),
+    )
     params = params, _params_in_use(result)
     with _games(method, num_games, env_id, params=params[1]) as games:
         returns = [
@@ -82,7 +85,7 @@ def record(result: Result, seed: int, *, deterministic: bool = True, stream: int
     if changes := _changes(result):
         raise InvalidInput(f"Gymnasium's game is not the one of this run, which changed its {changes}")
     act, params = (
-        _jitted(result.method, deterministic),
+        _jitted(result.method, deterministic=deterministic),
         (result.params(seed), None),
     )  # the defaults, as just seen
     from gymnasium.error import DependencyNotInstalled
@@ -128,7 +131,7 @@ class _Step(NamedTuple):
 _Act = Callable[..., jax.Array]
 
 
-def _jitted(method: Method, deterministic: bool) -> _Act:
+def _jitted(method: Method, *, deterministic: bool) -> _Act:
     @jax.jit
     def act(params, key, time, observation):
         choose = method.act(params[0], deterministic=deterministic, env_params=params[1])

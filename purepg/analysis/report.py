@@ -230,7 +230,7 @@ def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:
 def _write_csv(rows: list[dict[str, Any]], target: pathlib.Path) -> None:
     if not rows:
         return
-    with open(target, "w", newline="") as file:
+    with target.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(dict.fromkeys(name for row in rows for name in row)))
         writer.writeheader()
         writer.writerows(rows)

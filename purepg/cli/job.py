@@ -5,7 +5,7 @@ the second pass, which reads what the first has left.
 """
 
 import dataclasses
-import os
+import pathlib
 import re
 import time
 from typing import Annotated, Any, NamedTuple
@@ -121,9 +121,9 @@ def parse_job(arguments: list[str], command: str, job: type[Job] = Job) -> Parse
 def new_folder_name(env: str, what: str) -> str:
     """A name in runs/ that is not taken."""
     env = re.sub(r"[^\w.-]+", "-", env)
-    base = os.path.join("runs", f"{env}-{what}-{time.strftime('%Y%m%d-%H%M%S')}")
+    base = f"runs/{env}-{what}-{time.strftime('%Y%m%d-%H%M%S')}"
     names = (base if i == 0 else f"{base}-{i + 1}" for i in range(1000))
-    return next(name for name in names if not os.path.exists(name))
+    return next(name for name in names if not pathlib.Path(name).exists())
 
 
 def flags_of(method: Any, job: type[Job] = Job) -> dict[str, str]:

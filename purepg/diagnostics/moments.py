@@ -43,7 +43,7 @@ class Moments(NamedTuple):
     steps: Any  # [], sum
 
     @property
-    def count(self) -> Any:
+    def count(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride] (tuple's is not used)
         """B."""
         return self.samples.count
 

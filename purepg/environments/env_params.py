@@ -57,7 +57,7 @@ def with_fields(spec: EnvironmentSpec, changes: dict[str, Any], *, replicates: b
     for name, value in changes.items():
         if name in known:
             arrays[name] = _checked(
-                name, value, known[name], replicates
+                name, value, known[name], replicates=replicates
             )  # NumPy's stay concrete inside a jit
         elif not hasattr(defaults, name):
             close = did_you_mean(name, known)
@@ -200,7 +200,7 @@ def _defaults(spec: EnvironmentSpec) -> Any:
         return environments.parameters(spec, None)
 
 
-def _checked(name: str, value: Any, like: Any, replicates: bool) -> Any:
+def _checked(name: str, value: Any, like: Any, *, replicates: bool) -> Any:
     like = np.asarray(like, jnp.result_type(like))
     if isinstance(value, Tracer):
         return jnp.asarray(value, like.dtype)

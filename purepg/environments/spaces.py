@@ -53,7 +53,7 @@ def num_actions(spec: EnvironmentSpec) -> int:
     if not is_discrete(spec):
         raise InvalidInput(
             f"{spec.name!r} has actions {space}: a softmax policy needs a finite set (Discrete) of them"
-            f"{_instead(_is_real(space), 'a Gaussian policy')}"
+            f"{_instead('a Gaussian policy', helps=_is_real(space))}"
         )
     return int(space.n)
 
@@ -81,7 +81,7 @@ def _is_real(space: Any) -> bool:
     return _is_a(space, "Box") and bool(jnp.issubdtype(space.dtype, jnp.floating))
 
 
-def _instead(helps: bool, policy: str) -> str:
+def _instead(policy: str, *, helps: bool) -> str:
     """What to do with actions that a policy cannot choose: take the other one, where that helps."""
     if helps:
         return f"; take {policy}"
@@ -101,7 +101,7 @@ def continuous_actions(spec: EnvironmentSpec) -> ContinuousActions:
         if not _is_real(space):
             raise InvalidInput(
                 f"{spec.name!r} has actions {space}: a Gaussian policy needs continuous ones (a Box of reals)"
-                f"{_instead(_is_a(space, 'Discrete'), 'a softmax policy')}"
+                f"{_instead('a softmax policy', helps=_is_a(space, 'Discrete'))}"
             )
         low, high = map(np.asarray, action_bounds(spec))
     return sides(low, high)

@@ -72,7 +72,7 @@ def sizes(name: str, value: Any, wanted: str) -> tuple[int, ...]:
     return found
 
 
-def kind(name: str, value: Any, fits: bool, wanted: str) -> None:
+def kind(name: str, value: Any, fits: bool, wanted: str) -> None:  # noqa: FBT001 (a question, as in assert)
     """Refuses something of another kind than what is wanted.
 
     Raises:

@@ -147,7 +147,7 @@ class ScoreFunction(WithCritic):
         check_shapes("the target", target.shape, baseline=baseline)
         advantage = jnp.where(trajectory.mask, target - baseline, 0.0)
         if self.normalize_advantages:
-            advantage = _standardize(advantage, trajectory.mask, target)
+            advantage = standardize(advantage, trajectory.mask, target)
         scale = collection.row_scale(task, trajectory)
         weight = scale * step_weight * advantage
 
@@ -228,7 +228,7 @@ def _score_products(
     return jax.lax.map(one_game, jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), games))
 
 
-def _standardize(x: jax.Array, where: jax.Array, made_of: jax.Array | None = None) -> jax.Array:
+def standardize(x: jax.Array, where: jax.Array, made_of: jax.Array | None = None) -> jax.Array:
     """Mean 0 and deviation 1 where `where` holds; 0 where all are equal up to rounding, which is no direction.
 
     `made_of`, of x's shape, is what x is a difference of: the rounding is relative to it.

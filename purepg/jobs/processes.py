@@ -122,7 +122,7 @@ def _gathered(part: Result, hyper: Hyperparams, num_updates: int | None) -> Resu
     if not all(run_length.is_done(state, num_updates) for state, _ in parts):
         raise KeyboardInterrupt  # one of them was interrupted
     states, datasets = zip(*parts, strict=True)
-    datasets = _with_all_counts(datasets)  # with a budget of steps each as long as its longest seed
+    datasets = with_all_counts(datasets)  # with a budget of steps each as long as its longest seed
     none = {str(name): 0 for name in datasets[0] if str(name).endswith("_count")}
     dataset: Any = xarray.concat(
         datasets, "seed", data_vars="all", join="outer", combine_attrs="override", fill_value=none
@@ -143,7 +143,7 @@ def _exchange(mine: bytes) -> list[bytes]:
     return [row[:size].tobytes() for row, size in zip(rows, sizes, strict=True)]
 
 
-def _with_all_counts(datasets: Sequence[Any]) -> list[Any]:
+def with_all_counts(datasets: Sequence[Any]) -> list[Any]:
     """A part whose every update has exactly one entry has no counts of its own: here it gets them, if another has.
 
     Parts of different lengths, as a budget of steps makes them, all get them: what one lacks in the end counts 0.

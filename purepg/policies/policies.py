@@ -183,7 +183,7 @@ class Gaussian:
 
 
 @functools.cache
-def check(policy: Policy, env: EnvironmentSpec, with_value: bool) -> None:
+def check(policy: Policy, env: EnvironmentSpec, *, with_value: bool) -> None:
     """Refuses a policy that gives something else than the protocol says; nothing is computed but shapes.
 
     Raises:

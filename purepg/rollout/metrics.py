@@ -12,7 +12,7 @@ class Average(NamedTuple):
     """A mean kept as its sum and count; count 0 means that there was nothing to average."""
 
     sum: jax.Array  # []
-    count: jax.Array  # []
+    count: jax.Array  # []  # pyright: ignore[reportIncompatibleMethodOverride]
 
 
 Metrics = dict[str, Average]

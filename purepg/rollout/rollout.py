@@ -61,7 +61,7 @@ def play_games(
       A trajectory `[max_steps, num_games]`.
     """
     start_key, play_key = jax.random.split(key)
-    step = _stepper(env, params, act, max_steps, value, keep_next)
+    step = stepper(env, params, act, max_steps, value, keep_next=keep_next)
     start = _ready(step, fresh_games(env, params, start_key, num_games))
 
     def masked_step(
@@ -130,7 +130,7 @@ def play_segment(
     Returns:
       The games after the segment, and rows `[num_steps, N]`.
     """
-    step = _with_resets(_stepper(env, params, act, max_steps, value, keep_next), env, params)
+    step = with_resets(stepper(env, params, act, max_steps, value, keep_next=keep_next), env, params)
     running, rows = jax.lax.scan(step, running, jax.random.split(key, num_steps))
     if value is not None:
         ended = rows.terminated[-1] | rows.truncated[-1]
@@ -165,7 +165,7 @@ def play_and_learn(
     def one_step(carried: tuple[ActiveGames, Any], keys: tuple[jax.Array, jax.Array]):
         (running, state), (play_key, learn_key) = carried, keys
         act = functools.partial(learner.act, state)
-        step = _with_resets(_stepper(env, params, act, max_steps, None, keep_next=True), env, params)
+        step = with_resets(stepper(env, params, act, max_steps, None, keep_next=True), env, params)
         running, rows = step(running, play_key)
         state, kept = learner.learn(state, learn_key, rows, running.observation)
         return (running, state), kept
@@ -184,9 +184,9 @@ def staggered_games(
     of the game, and all would be cut in the same row.
     """
     start_key, play_key = jax.random.split(key)
-    step = _stepper(env, params, act, max_steps, None)
+    step = stepper(env, params, act, max_steps, None)
     start = _ready(step, fresh_games(env, params, start_key, num_games))
-    step = _with_resets(step, env, params)
+    step = with_resets(step, env, params)
     num_steps = min(max_steps, _LONGEST_STAGGER)
     waits = num_steps - (jnp.arange(num_games) * num_steps) // num_games
 
@@ -209,8 +209,8 @@ def fresh_games(env: Environment, params: Any, key: jax.Array, num_games: int) -
 Step = Callable[[ActiveGames, jax.Array], tuple[ActiveGames, Trajectory]]
 
 
-def _stepper(
-    env: Environment, params: Any, act: Act, max_steps: int, value: Value | None, keep_next: bool = False
+def stepper(
+    env: Environment, params: Any, act: Act, max_steps: int, value: Value | None, *, keep_next: bool = False
 ) -> Step:
     """One step of every game: key → the games after it, as they are before any reset, and its row `[N]`."""
 
@@ -245,7 +245,7 @@ def _stepper(
     return step
 
 
-def _with_resets(step: Step, env: Environment, params: Any) -> Step:
+def with_resets(step: Step, env: Environment, params: Any) -> Step:
     """The step, and fresh games in place of those that ended in it; in steps without an end no reset is computed."""
 
     def step_and_reset(running: ActiveGames, key: jax.Array) -> tuple[ActiveGames, Trajectory]:

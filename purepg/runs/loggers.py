@@ -68,7 +68,7 @@ def tensorboard_writer(folder: str | os.PathLike) -> Reporter:
                 # SummaryWriter writes from a thread that a killed run takes along; this one writes at once. The name
                 # has the second in it: two files of one second must not be one.
                 pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
-                writer = EventsWriter(os.path.join(folder, "events"), f".{uuid.uuid4().hex[:8]}")
+                writer = EventsWriter(str(pathlib.Path(folder) / "events"), f".{uuid.uuid4().hex[:8]}")
                 weakref.finalize(report, writer.close)
                 begins = SessionLog(status=SessionLog.START)
                 writer.write_event(Event(wall_time=time.time(), step=progress.iteration, session_log=begins))

@@ -46,11 +46,13 @@ def training(method: Method, plan: Plan, num_updates: int) -> Callable:
     return stretches
 
 
-def evaluation(method: Method, num_games: int, deterministic: bool, *stream: int) -> Callable:
+def evaluation(method: Method, num_games: int, *stream: int, deterministic: bool) -> Callable:
     """Evaluation as a function of one seed's numbers and state."""
 
     def play(hyper: Hyperparams, state: TrainState) -> Evaluation:
         key = functools.reduce(jax.random.fold_in, stream, state.key)
-        return evaluate(method, hyper, method.params(state.learner), key, num_games, deterministic)
+        return evaluate(
+            method, hyper, method.params(state.learner), key, num_games, deterministic=deterministic
+        )
 
     return play

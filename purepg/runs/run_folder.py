@@ -81,8 +81,8 @@ def finish(folder: pathlib.Path, dataset: "xarray.Dataset", state: TrainState) -
         files.write_dataset(part / "dataset.nc", dataset)
         files.read_dataset(part / "dataset.nc")
         shutil.rmtree(folder / "state", ignore_errors=True)  # of an end that was cut off
-        os.replace(part / "state", folder / "state")
-        os.replace(part / "dataset.nc", folder / "dataset.nc")
+        (part / "state").replace(folder / "state")
+        (part / "dataset.nc").replace(folder / "dataset.nc")
     except OSError as error:
         raise InvalidInput(f"cannot write to {folder}: {error.strerror}; the run is not saved") from error
     except files.Damaged as error:

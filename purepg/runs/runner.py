@@ -108,7 +108,7 @@ def check_memory(
 
 def start(plan: Plan, directory: str | os.PathLike | None, options: RunOptions) -> Result:
     """Carries a plan out, saved in a new folder if one is given."""
-    return _carry_out(plan, None if directory is None else run_folder.create(directory, plan), options)
+    return carry_out(plan, None if directory is None else run_folder.create(directory, plan), options)
 
 
 @memory.explained()
@@ -130,7 +130,7 @@ def resume(
     plan = run_folder.read_plan(folder)
     if run_folder.is_finished(folder):
         return results.load(folder)
-    return _carry_out(plan, folder, options)
+    return carry_out(plan, folder, options)
 
 
 @memory.explained()
@@ -149,12 +149,14 @@ def evaluate_seeds(
     stream = whole_number("stream", stream, 0, 2**32 - 1)
     num_seeds = len(result.seeds)
     memory.check_evaluation(result.method.task, num_games, num_seeds, Place(num_seeds).at_a_time)
-    fresh = programs.evaluation(result.method, num_games, deterministic, programs.FRESH_STREAM, stream)
+    fresh = programs.evaluation(
+        result.method, num_games, programs.FRESH_STREAM, stream, deterministic=deterministic
+    )
     hyper = hyperparams.over_seeds(result.hyper, result.method.task.env, num_seeds)
     return seed_axis.map(fresh, hyper, saved_state.filled(result.state))
 
 
-def _carry_out(plan: Plan, folder: pathlib.Path | None, options: RunOptions) -> Result:
+def carry_out(plan: Plan, folder: pathlib.Path | None, options: RunOptions) -> Result:
     """What is left of a plan, saved in its folder if it has one, which is held meanwhile."""
     if folder is None:
         job = _Run(plan, None)
@@ -241,7 +243,7 @@ class _Run:
     def _evaluate(self) -> np.ndarray:
         """Mean greedy return of each seed, [R]."""
         play = programs.evaluation(
-            self.method, self.plan.evaluation_games, True, programs.EVALUATION_STREAM, 0
+            self.method, self.plan.evaluation_games, programs.EVALUATION_STREAM, 0, deterministic=True
         )
         state = self._reached.state
         played = self._compile(play, state)(self.hyper, state)

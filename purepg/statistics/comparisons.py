@@ -89,8 +89,8 @@ def compare_pair(
             "paired=False"
         )
     upper(confidence)  # refuses what is none
-    difference, low, high, p_value = _difference(first, second, paired, confidence)
-    improvement, interval = _improvement(first, second, paired, confidence)
+    difference, low, high, p_value = _difference(first, second, paired=paired, confidence=confidence)
+    improvement, interval = probability_of_improvement(first, second, paired=paired, confidence=confidence)
     effect = effect_size(first, second)
     return Comparison(
         *names,
@@ -198,7 +198,7 @@ def _check_numbers(name: str, values: np.ndarray, seeds: Mapping[str, np.ndarray
 
 
 def _difference(
-    first: np.ndarray, second: np.ndarray, paired: bool, confidence: float
+    first: np.ndarray, second: np.ndarray, *, paired: bool, confidence: float
 ) -> tuple[float, float, float, float]:
     """Difference of the means, low and high of its t interval, p value."""
     difference = _moments(first)[0] - _moments(second)[0]
@@ -221,8 +221,8 @@ def _moments(values: np.ndarray) -> tuple[float, float]:
     return float(values[0] + shifted.mean()), variance
 
 
-def _improvement(
-    first: np.ndarray, second: np.ndarray, paired: bool, confidence: float
+def probability_of_improvement(
+    first: np.ndarray, second: np.ndarray, *, paired: bool, confidence: float
 ) -> tuple[float, tuple[float, float]]:
     """P(X > Y) + ½ P(X = Y) of independent runs, and its interval: Wilson's for a share among so many seeds."""
     x, y = rank_values(first)[:, None], rank_values(second)

@@ -53,7 +53,7 @@ class MeanInterval(NamedTuple):
 class Share(NamedTuple):
     """How many of the seeds, with Wilson's interval for the share among all seeds there could be."""
 
-    count: int
+    count: int  # pyright: ignore[reportIncompatibleMethodOverride]
     num_seeds: int
     share: float
     low: float

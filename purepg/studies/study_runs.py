@@ -40,7 +40,7 @@ class ReplicateIndex(NamedTuple):
     """A replicate's place."""
 
     part: int
-    index: int
+    index: int  # pyright: ignore[reportIncompatibleMethodOverride]
 
 
 _SHARED = ("evaluation_games", "evaluate_every", "num_steps")  # what all replicates of a study have

@@ -116,7 +116,7 @@ def test_a_long_game_is_drawn_in_few_frames_up_to_its_end(tmp_path, monkeypatch)
 def test_channels_are_told_apart():
     channels = np.zeros((1, 2, 2, 3), bool)
     channels[0, 0, 0, 0] = channels[0, 1, 1, [0, 2]] = True
-    picture = animation._observed_picture(channels)
+    picture = animation.observed_picture(channels)
     assert picture is not None
     assert picture.tolist() == [[[1, 0], [0, 3]]]
 

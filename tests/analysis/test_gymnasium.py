@@ -52,12 +52,12 @@ def test_a_trained_policy_gets_on_cartpole_what_it_gets_here(cartpole):
     assert abs(standard_errors(here, there)) < 4
 
 
-def returns_here(method, params, deterministic, **changes):
+def returns_here(method, params, *, deterministic, **changes):
     env = purepg.hyperparams.with_env_params(method.task.env, changes)
     hyper = purepg.Hyperparams(env=env)
     play = jax.jit(
         lambda params, hyper, key: purepg.evaluation.evaluate(
-            method, hyper, params, key, NUM_GAMES, deterministic
+            method, hyper, params, key, NUM_GAMES, deterministic=deterministic
         )
     )
     return np.asarray(play(params, hyper, jax.random.key(0)).returns)[None]
@@ -66,15 +66,15 @@ def returns_here(method, params, deterministic, **changes):
 def test_pendulum_pays_what_it_pays_here_and_other_physics_do_not():
     method, params = with_params(a_method("Pendulum-v1", purepg.Gaussian(purepg.MLP((8,)))))
     there = real_gymnasium.play(method, params, NUM_GAMES)[None]
-    assert abs(standard_errors(returns_here(method, params, True), there)) < 4
-    assert abs(standard_errors(returns_here(method, params, True, max_speed=2.0), there)) > 8
+    assert abs(standard_errors(returns_here(method, params, deterministic=True), there)) < 4
+    assert abs(standard_errors(returns_here(method, params, deterministic=True, max_speed=2.0), there)) > 8
 
 
 def test_an_environment_named_otherwise_pays_what_it_pays_here():
     method, params = with_params(a_method("FrozenLake-misc"))
     there = real_gymnasium.play(method, params, NUM_GAMES, deterministic=False)[None]
     assert 0 < there.mean() < 1
-    assert abs(standard_errors(returns_here(method, params, False), there)) < 4
+    assert abs(standard_errors(returns_here(method, params, deterministic=False), there)) < 4
 
 
 def test_a_run_that_changed_the_game_is_told_apart(cartpole):

@@ -148,12 +148,12 @@ def test_a_report_says_what_the_seeds_say(tmp_path):
     assert pair.low < 10 < pair.high
     assert pair.adjusted_p_value < 1e-9
     report.write_tables(found, tmp_path)
-    with open(tmp_path / "summary.csv") as file:
+    with (tmp_path / "summary.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["configuration"] for row in rows] == ["good", "bad"]
     assert float(rows[0]["mean"]) == pytest.approx(found.values["good"].mean())
     assert float(rows[0]["solved_share"]) == 1
-    with open(tmp_path / "comparisons.csv") as file:
+    with (tmp_path / "comparisons.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert (row["first"], row["second"], float(row["difference"])) == ("good", "bad", pair.difference)
 

@@ -213,7 +213,7 @@ PYTHON = {
     "policy by name": (lambda: purepg.Task("Bandit", "softmax"), "policy = 'softmax'"),
     "collect by number": (lambda: purepg.Task("Bandit", purepg.Softmax(), 64), "collect = 64"),
     "half a game": (lambda: purepg.Games(2.5), "num_games = '?2.5"),
-    "a truth value of games": (lambda: purepg.Games(True), "num_games = '?True"),
+    "a truth value of games": (lambda: purepg.Games(num_games=True), "num_games = '?True"),
     "layers by one number": (lambda: purepg.MLP(hidden=8), "hidden = 8"),
     "layers by a string": (lambda: purepg.MLP(hidden="8"), "hidden = '8'"),
     "half a unit": (lambda: purepg.MLP(hidden=(8.5,)), r"hidden = \(8.5,\)"),
@@ -427,7 +427,7 @@ def test_no_words_end_in_a_traceback(tmp_path_factory, command, env, flags):
     words = [word.replace("''", "") for word in words]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("calls"))
-        patch.setattr("purepg.runs.runner._carry_out", only_traced)
+        patch.setattr("purepg.runs.runner.carry_out", only_traced)
         patch.setattr("purepg.diagnostics.compare", only_diagnosed)
         code, errors = called(words)
     assert code == 2, errors

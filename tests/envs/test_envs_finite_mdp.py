@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from envs import FiniteMDP, FiniteMDPState
-from envs.finite_mdp import _draw, _invert
+from envs.finite_mdp import draw, invert
 
 # Two states that lead to each other or to the end (state 2); reward [S, A].
 TRANSITION = (
@@ -33,7 +33,7 @@ ENV = FiniteMDP(TRANSITION, REWARD)
 PARAMS = ENV.default_params
 # Compiled once: any process of three states and two actions is played by giving its params.
 STEP = jax.jit(jax.vmap(ENV.step_env, in_axes=(0, None, None, None)))
-DRAW = jax.jit(jax.vmap(_draw, in_axes=(0, None)))
+DRAW = jax.jit(jax.vmap(draw, in_axes=(0, None)))
 
 
 def sample(params, index, action):
@@ -100,7 +100,7 @@ def test_rounding_in_a_long_row_never_reaches_an_impossible_state():
     row = jnp.asarray(row / row.sum(), jnp.float32)
     edges = np.asarray(jnp.cumsum(row))
     u = np.concatenate([np.nextafter(edges, np.float32(0)), edges, [0.0]]).astype(np.float32)
-    drawn = np.asarray(jax.jit(jax.vmap(_invert, (0, None)))(u, row))
+    drawn = np.asarray(jax.jit(jax.vmap(invert, (0, None)))(u, row))
     assert (np.asarray(row)[drawn] > 0).all()
     assert drawn[-1] == 0
 

@@ -41,10 +41,10 @@ def test_what_counts_is_whole(value):
 
 
 def test_a_switch_is_true_or_false():
-    assert checks.array("on", 1, False).dtype == bool
+    assert checks.array("on", 1, like=False).dtype == bool
     for value in (2, "yes", 0.5):
         with pytest.raises(InvalidInput, match="give true or false"):
-            checks.array("on", value, False)
+            checks.array("on", value, like=False)
 
 
 def test_an_axis_of_replicates_only_where_there_may_be_one():

@@ -48,7 +48,7 @@ quick_jit = functools.partial(
 )
 
 
-def task(collect, with_value=False):
+def task(collect, *, with_value=False):
     """The policy of LOGITS; `with_value` for a shared critic: its table has a column for V."""
     env = purepg.environment(
         "envs.finite_mdp:FiniteMDP", transition=TRANSITION, reward=REWARD, initial=INITIAL, max_steps=50

@@ -215,12 +215,12 @@ def test_the_parameters_in_use_say_whether_an_environment_is_differentiable():
     task = purepg.Task(spec, purepg.Gaussian(purepg.MLP((4,))), purepg.Games(2, 5))
     method = purepg.PolicyGradient(task, purepg.estimators.make("pathwise"))
 
-    def hyper(dense):
+    def hyper(*, dense):
         return purepg.Hyperparams(env=purepg.hyperparams.with_env_params(spec, {"dense_reward": dense}))
 
-    for given in (purepg.Hyperparams(), hyper(False), hyper(np.array([True, False]))):
+    for given in (purepg.Hyperparams(), hyper(dense=False), hyper(dense=np.array([True, False]))):
         with pytest.raises(InvalidInput, match="every pathwise gradient is 0; turn dense_reward round"):
             purepg.training.fitted(method, given)
-    state = purepg.init(method, hyper(True), jax.random.key(0))
-    assert purepg.train(method, hyper(True), state, 1)[1]["gradient_norm"].sum.item() > 0
-    jax.eval_shape(lambda h: purepg.init(method, h, jax.random.key(0)), hyper(False))
+    state = purepg.init(method, hyper(dense=True), jax.random.key(0))
+    assert purepg.train(method, hyper(dense=True), state, 1)[1]["gradient_norm"].sum.item() > 0
+    jax.eval_shape(lambda h: purepg.init(method, h, jax.random.key(0)), hyper(dense=False))

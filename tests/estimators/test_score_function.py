@@ -98,7 +98,7 @@ def test_equal_advantages_are_standardised_to_nothing(value, games):
     """Rounding of their mean is no direction, nor is what rounding has left of equal returns less their mean."""
     mask = np.arange(8)[:, None] < 1 + np.arange(games) % 8
     equal = jnp.where(mask, jnp.float32(value), 7.0)
-    standardize = jax.jit(score_function._standardize)
+    standardize = jax.jit(score_function.standardize)
     np.testing.assert_array_equal(np.asarray(standardize(equal, mask))[mask], 0.0)
     rounding = jnp.nextafter(equal, jnp.inf) - equal
     rounding = jnp.where(jnp.arange(games) % 2 == 0, rounding, 0.0)
@@ -110,10 +110,10 @@ def test_equal_advantages_are_standardised_to_nothing(value, games):
 def test_standardised_advantages_have_mean_0_and_deviation_1_at_any_scale(scale, offset):
     x = scale * (np.random.default_rng(0).normal(size=(8, 16)).astype(np.float32) + np.float32(offset))
     mask = np.arange(8)[:, None] < 1 + np.arange(16) % 8
-    out = np.asarray(score_function._standardize(jnp.asarray(x), mask))[mask]
+    out = np.asarray(score_function.standardize(jnp.asarray(x), mask))[mask]
     np.testing.assert_allclose([out.mean(), out.std()], [0, 1], atol=1e-5)
     np.testing.assert_allclose(np.corrcoef(out, x[mask])[0, 1], 1, atol=1e-5)
-    failed = np.asarray(score_function._standardize(jnp.asarray(x).at[0, 0].set(jnp.nan), mask))
+    failed = np.asarray(score_function.standardize(jnp.asarray(x).at[0, 0].set(jnp.nan), mask))
     assert np.isnan(failed[mask]).all()
 
 

@@ -88,7 +88,7 @@ def test_parts_with_and_without_counts_are_completed():
         results.to_dataset({"x": Average(ones, count)}, np.array([i]), {})
         for i, count in enumerate([ones, some])
     ]
-    first, second = processes._with_all_counts(parts)
+    first, second = processes.with_all_counts(parts)
     assert list(first["x_count"].values[0]) == [1, 1]
     assert list(second["x_count"].values[0]) == [0, 3]
 

@@ -101,7 +101,7 @@ def player(method, hyper):
     def play(table, running, following, epsilon, play_key, next_key):
         act = method.act(ActionValues({"table": table}, epsilon), deterministic=False)
         sarsa = method.target == "sarsa"
-        stepper = rollout._stepper(
+        stepper = rollout.stepper(
             env,
             params,
             (lambda key, seen: ActionOutput(following, following)) if sarsa else act,
@@ -113,7 +113,7 @@ def player(method, hyper):
             after, rows = stepper(running, key)
             return after, rows._replace(value=after.observation)
 
-        step = rollout._with_resets(keep_next, env, params)
+        step = rollout.with_resets(keep_next, env, params)
         running, rows = step(running, play_key)
         chosen = act(next_key, rows.value).action
         return running, act(next_key, running.observation).action, rows, chosen

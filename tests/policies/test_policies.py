@@ -34,7 +34,7 @@ BOUNDS = np.array([-1.0, -2.0], np.float32), np.array([3.0, 2.0], np.float32)
 class Smooth(environment.Environment):
     """Pays −(a₀ − 0.3 o)² + cos(a₁ + o) + a₀ a₁ for an action a = (a₀, a₁), and the game is over."""
 
-    def __init__(self, bounded: bool = False, shape: tuple[int, ...] = (2,)):
+    def __init__(self, *, bounded: bool = False, shape: tuple[int, ...] = (2,)):
         super().__init__()
         self.bounded, self.shape = bounded, shape
 
@@ -292,9 +292,14 @@ def test_a_deterministic_evaluation_plays_the_mean():
     """Every game with one observation returns what the mean is worth; sampled games return something else."""
     task = purepg.Task(BOUNDED, purepg.Gaussian(LINEAR), purepg.Games(2, 1))
     method = purepg.PolicyGradient(task, purepg.ScoreFunction())
-    params, evaluate = task.bind_policy().init(KEY), quick_jit(purepg.evaluate, static_argnums=(0, 4, 5))
+    params, evaluate = (
+        task.bind_policy().init(KEY),
+        quick_jit(purepg.evaluate, static_argnums=(0, 4), static_argnames="deterministic"),
+    )
     actual, sampled = (
-        np.unique(np.round(evaluate(method, purepg.Hyperparams(), params, KEY, 64, mode).returns, 4))
+        np.unique(
+            np.round(evaluate(method, purepg.Hyperparams(), params, KEY, 64, deterministic=mode).returns, 4)
+        )
         for mode in (True, False)
     )
     o = np.array(OBSERVATIONS)[:, None]

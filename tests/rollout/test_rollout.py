@@ -256,7 +256,7 @@ class Probe(Clock):
 
     def reset_env(self, key, params):
         place = jax.random.uniform(key)
-        return place[None], self.State(0, place, False)
+        return place[None], self.State(0, place, ended=False)
 
     def step_env(self, key, state, action, params):
         noise = jax.random.uniform(key, (2,))

@@ -86,7 +86,9 @@ def test_after_its_end_a_seed_has_no_metrics(result):
 
 def test_further_updates_leave_a_state_and_its_games_as_they_are():
     """The pure function, with running games and moments."""
-    task = purepg.Task("CartPole-v1", purepg.Softmax(purepg.MLP((4,))), purepg.Segments(2, 4, 7), True)  # pyright: ignore
+    task = purepg.Task(
+        "CartPole-v1", purepg.Softmax(purepg.MLP((4,))), purepg.Segments(2, 4, 7), normalize_observations=True
+    )
     method = purepg.PolicyGradient(task, estimators.make("gae"))
     train = jax.jit(purepg.train, static_argnums=(0, 3))
     start = purepg.init(method, HYPER, jax.random.key(0), num_steps=17)  # three updates of 8

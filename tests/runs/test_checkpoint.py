@@ -23,7 +23,12 @@ from purepg.runs import checkpoint, results, run_folder, saved_state
 
 GAMES = purepg.PolicyGradient(two_states(num_games=8), estimators.make("reinforce-moving"))
 SEGMENTS = purepg.PolicyGradient(
-    purepg.Task("Pendulum-v1", purepg.Gaussian(purepg.MLP((3,))), purepg.Segments(2, 4, 7), True),  # pyright: ignore
+    purepg.Task(
+        "Pendulum-v1",
+        purepg.Gaussian(purepg.MLP((3,))),
+        purepg.Segments(2, 4, 7),
+        normalize_observations=True,
+    ),
     estimators.make("gae"),
 )
 HYPER = purepg.Hyperparams(learning_rate=0.05, discount=0.9)

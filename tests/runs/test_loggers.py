@@ -20,7 +20,7 @@ def progress(iteration, mean_return=1.5):
 
 
 def rows(path):
-    with open(path, newline="") as file:
+    with path.open(newline="") as file:
         return [{name: float(x) for name, x in row.items()} for row in csv.DictReader(file)]
 
 
@@ -85,11 +85,11 @@ def test_a_run_reports_to_all_of_the_combined(tmp_path):
 
 def events(path):
     """The events of one file: length, checksum, event, checksum, and so on."""
-    Event = pytest.importorskip("tensorboardX.proto.event_pb2").Event
+    event = pytest.importorskip("tensorboardX.proto.event_pb2").Event
     data, found = path.read_bytes(), []
     while data:
         (size,) = struct.unpack("<Q", data[:8])
-        found.append(Event.FromString(data[12 : 12 + size]))
+        found.append(event.FromString(data[12 : 12 + size]))
         data = data[16 + size :]
     return found
 

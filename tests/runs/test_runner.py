@@ -141,7 +141,12 @@ def test_hyper_parameters_and_env_params_are_saved(tmp_path):
 
 
 def test_running_games_and_a_critic_are_saved_and_loaded(tmp_path):
-    task = purepg.Task("Pendulum-v1", purepg.Gaussian(purepg.MLP((3,))), purepg.Segments(2, 4, 7), True)  # pyright: ignore
+    task = purepg.Task(
+        "Pendulum-v1",
+        purepg.Gaussian(purepg.MLP((3,))),
+        purepg.Segments(2, 4, 7),
+        normalize_observations=True,
+    )
     estimator = dataclasses.replace(estimators.make("gae"), critic=purepg.OwnCritic())  # pyright: ignore
     result = purepg.run(purepg.PolicyGradient(task, estimator), seeds=2, num_updates=2, evaluation_games=3)
     loaded = purepg.load(result.save(tmp_path / "run"))

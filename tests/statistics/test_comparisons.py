@@ -147,7 +147,9 @@ def test_the_interval_of_the_improvement_covers_it(num_seeds, truth, paired):
     rng = np.random.default_rng(0)
     scale = np.array([truth / (1 - truth), 1.0])[:, None]
     samples = rng.exponential(size=(1000, 2, num_seeds)) * scale
-    intervals = [comparisons._improvement(*x, paired, 0.95)[1] for x in samples]
+    intervals = [
+        comparisons.probability_of_improvement(*x, paired=paired, confidence=0.95)[1] for x in samples
+    ]
     covered = np.mean([low <= truth <= high for low, high in intervals])
     assert 0.93 - 0.021 < covered < 0.97 + 0.021
 

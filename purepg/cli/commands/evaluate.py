@@ -64,7 +64,7 @@ def main(arguments: list[str]) -> None:
         if words := real_gymnasium.caveat(result):
             print(f"Not the same game: {words}")
     if target:
-        _animate(result, shown, target, not parsed.sampled, parsed.seed)
+        _animate(result, shown, target, parsed.seed, deterministic=not parsed.sampled)
 
 
 def _compare(here: Any, there: Any) -> None:
@@ -75,7 +75,7 @@ def _compare(here: Any, there: Any) -> None:
     print(f"here − Gymnasium: {found.difference:.2f}{interval}, 95 % interval over {len(here)} seeds, paired")
 
 
-def _animate(result: Any, seed: int, target: Any, deterministic: bool, stream: int) -> None:
+def _animate(result: Any, seed: int, target: Any, stream: int, *, deterministic: bool) -> None:
     """By Gymnasium's pictures where it has them, else from a game here."""
     from purepg.analysis import animation
     from purepg.analysis import gymnasium as real_gymnasium
