@@ -15,7 +15,7 @@ from purepg.errors import InvalidInput, checks, whole_number
 from purepg.errors.dtypes import in_types_of
 from purepg.errors.shapes import check_shapes
 from purepg.hyperparams import Hyperparams
-from purepg.machines.branches import any_mapped
+from purepg.machines import branches
 from purepg.rollout import metrics
 from purepg.rollout.metrics import Metrics
 from purepg.rollout.trajectory import Act, ActiveGames
@@ -157,12 +157,7 @@ def train(
         def rest(state: TrainState):
             return state, nothing
 
-        def unless_at_the_end(state: TrainState):
-            return jax.lax.cond(mine, one_update, rest, state)
-
-        # Mapped, the inner one is a select of each seed's own; the outer one stays a branch.
-        mine = functools.reduce(jnp.logical_and, goes_on)
-        return jax.lax.cond(any_mapped(mine), unless_at_the_end, rest, state)
+        return branches.cond(functools.reduce(jnp.logical_and, goes_on), one_update, rest, state)
 
     return jax.lax.scan(within_budget, state, length=num_updates)
 

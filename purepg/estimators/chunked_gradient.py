@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from purepg.errors import InvalidInput
-from purepg.machines.branches import any_mapped
+from purepg.machines import branches
 from purepg.policies.networks import Params
 from purepg.task import AUTOMATIC, ROWS_ELSEWHERE, ROWS_ON_CPU, Backend
 
@@ -69,11 +69,9 @@ def _in_chunks(
 
         def differentiate(gradient):
             more, extra = jax.grad(function, has_aux=True)(params, *data)
-            added = jax.tree.map(jnp.add, gradient, more), extra
-            # Beside seeds that have a live row here this one may have none.
-            return jax.tree.map(functools.partial(jnp.where, mask.any()), added, pass_over(gradient))
+            return jax.tree.map(jnp.add, gradient, more), extra
 
-        return jax.lax.cond(any_mapped(mask.any()), differentiate, pass_over, gradient)
+        return branches.cond(mask.any(), differentiate, pass_over, gradient)
 
     total, extra = jax.lax.scan(add_chunk, jax.tree.map(jnp.zeros_like, params), chunks)
     if num_devices > 1:

@@ -4,6 +4,9 @@ Where a predicate is mapped, `lax.cond` becomes a select: both branches are comp
 as well be taken by all as soon as one needs it, its predicate can be the same for all, and the branch stays.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -31,3 +34,21 @@ def any_mapped(predicate: jax.Array) -> jax.Array:
       [] bool, the same for all along mapped axes: `lax.cond` on it is a branch.
     """
     return _any_mapped(jax.lax.stop_gradient(jnp.asarray(predicate)))
+
+
+def cond(predicate: jax.Array, if_true: Callable, if_false: Callable, *operands: Any) -> Any:
+    """`jax.lax.cond` for a rare or costly `if_true`: where it is mapped, it is computed if any needs it, else for none.
+
+    Each still gets the side of its own.
+
+    Args:
+      predicate: [] bool.
+      if_true: function of the operands; `if_false` gives the same structure.
+      if_false: the cheap side.
+      *operands: pytrees of arrays.
+    """
+
+    def mine(*operands: Any) -> Any:
+        return jax.lax.cond(predicate, if_true, if_false, *operands)  # a select where it is mapped
+
+    return jax.lax.cond(any_mapped(predicate), mine, if_false, *operands)

@@ -24,6 +24,7 @@ from purepg import environments, returns
 from purepg.errors import InvalidInput
 from purepg.errors.dtypes import in_types_of, usual_promotions
 from purepg.hyperparams import Hyperparams
+from purepg.machines import branches
 from purepg.methods.action_values import (
     ActionValues,
     Exploration,
@@ -137,7 +138,7 @@ class DQN(Method):
         ready = self._buffer.can_sample(state.replay)
 
         def step(state: DQNState, key: jax.Array):
-            return jax.lax.cond(
+            return branches.cond(
                 ready,
                 lambda state: self._learn(hyper, state, key),
                 lambda state: (state, jnp.float32(0)),
