@@ -38,7 +38,7 @@ INSIDE = {
     "exact": "linear_solve model precision finite_mdp dynamic_programming gradient lqr_problem lqr",
     "environments": "specs spaces env_params",
     "policies": "distributions networks flax_network policies running_moments normalization",
-    "statistics": "intervals comparisons learning_curve seed_metrics",
+    "statistics": "intervals summaries comparisons learning_curve seed_metrics",
     "monte_carlo": "leave_one_out families expectations relaxed_discrete gradients",
     "machines": "files folder_lock compilation_cache memory deadlocks seeds",
     "rollout": "trajectory metrics rollout collection",
