@@ -50,7 +50,7 @@ INSIDE = {
     "presets": "table defaults",
     "jobs": "processes",
     "studies": "swept study_runs study sweep",
-    "analysis": "drawing plotting report animation gymnasium",
+    "analysis": "drawing curves plotting report animation gymnasium",
     "cli": "standard_output progress flags machine job tables reporting study commands commands.listing commands.train "
     "commands.resume commands.compare commands.sweep commands.plot commands.evaluate commands.diagnose __main__",
 }
