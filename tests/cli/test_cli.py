@@ -306,7 +306,7 @@ def test_other_methods_train_and_are_evaluated_like_estimators(env, name, flags,
     if name != "cem":
         return
     assert purepg_command("diagnose", env, "--run", tmp_path / "run") == 2
-    assert "no policy gradient's" in capsys.readouterr().err
+    assert "not one of a policy gradient" in capsys.readouterr().err
 
 
 # Comparisons and sweeps
@@ -345,7 +345,7 @@ def test_compare_prints_and_saves_what_the_seeds_say(tmp_path, capsys):
     assert purepg_command(*words) == 0  # all is there
     assert "update of a seed" not in capsys.readouterr().err
     assert purepg_command("resume", folder) == 2
-    assert f"the same command with --out {folder} goes on" in capsys.readouterr().err
+    assert f"the same command with --out {folder} continues" in capsys.readouterr().err
     target = tmp_path / "figure.pdf"
     assert (
         purepg_command("plot", folder, "--figure", "seed-metrics", "--seed-metric", "final", "--out", target)
