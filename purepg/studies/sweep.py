@@ -146,7 +146,7 @@ def _combinations(over: Mapping[str, Values], draws: int | None, draw_seed: int)
     if draws is None:
         ranges = [name for name, values in over.items() if isinstance(values, Range)]
         if ranges:
-            raise InvalidInput(f"{', '.join(ranges)}: a range needs draws: say how many")
+            raise InvalidInput(f"{', '.join(ranges)}: values are drawn from a range: say how many draws")
         return list(itertools.product(*over.values()))  # type: ignore
     fits = isinstance(draws, numbers.Integral) and 1 <= draws <= 10**6
     checks.kind("draws", draws, fits, "at least 1, a million at most")

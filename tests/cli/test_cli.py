@@ -373,7 +373,7 @@ def test_sweep_over_traced_and_static_fields(tmp_path, capsys):
         (["compare", "Bandit", "--estimators", "reinforse"], "did you mean 'reinforce'"),
         (["compare", "Bandit", "--estimators", "reinforce", "reinforce"], "each once"),
         (["compare", "Bandit", "--set", "nothing=1"], "no field 'nothing'"),
-        (["compare", "Bandit", "--seed-metric", "highest"], "seed.metric"),
+        (["compare", "Bandit", "--seed-metric", "highest"], "seed-metric"),
         (["compare", "CartPole-v1", "--set", "env.masscart=2"], "masscart has no effect"),
         (["compare", "CartPole-v1", "--set", "env.gravity=2", "--env-params", "gravity=3"], "given twice"),
         (["compare", "Bandit", "--set", "discount=0.5", "discount=0.9"], "discount is given twice"),
