@@ -15,7 +15,7 @@ at 5 %.
 A seed without a finite number makes difference, p value and effect size NaN. It does not hide from the improvement,
 where NaN loses against every number. Larger is better.
 
-Measured coverage of nominal 95 %, 4000 repetitions of 10, 20 and 64 seeds a side (`experiments/interval_coverage.py`):
+Measured coverage of nominal 95 % (`experiments/interval_coverage.py`), 4000 repetitions, 10, 20 and 64 seeds per side:
 difference by Welch 94.8 to 96.2 % (normal, Beta(8, 2), Gamma(4), exponential); improvement 95.2 to 97.1 % for
 independent normal runs, P from 0.5 to 0.95. For pairs with a correlation of 0 or 0.5 95.1 to 98.1 %; with one of 0.9
 97.5 to 100 % of 10 seeds, 97.2 to 99.5 % of 20, 96.4 to 97.5 % of 64: too wide where few seeds are much alike.
