@@ -4,12 +4,12 @@
 
 BallAgainstWall, one throw at a launch angle N(μ, 0.1²); a ball below the wall's top drops at its foot. Left: the
 gradient by μ of both estimators (100 000 throws each) beside the exact one by quadrature and what the path
-converges to, the same without the jumps. Right: the expected reward while each climbs from μ = 1 with 64 throws an
+converges to, the same without the jumps. Right: the expected reward while each climbs from μ = 1 with 64 throws per
 update.
 
 Measured: the score function is within 1.9 standard errors of the exact gradient at all 17 angles and reaches 8.54 m
 at μ = 1.004, the best there is. Pathwise is up to 1838 standard errors off it, within 2.1 of the limit without
-jumps, and walks down past the wall's top: 5.41 m at μ = 0.738 after 300 updates, still on its way. Run time: 13 s.
+jumps, and walks down past the wall's top: 5.41 m at μ = 0.738 after 300 updates, still falling. Run time: 13 s.
 """
 
 import pathlib

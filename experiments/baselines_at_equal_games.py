@@ -9,14 +9,14 @@ same parameters) and optimal (the constant of least variance).
 1. Variance of one game's gradient, N·Var over independent batches of N = 32 games, all parameters together, at a fresh
    policy and at a half-trained one (7 updates with loo, mean return in the table's title). `moving` and `value` are
    settled at these parameters first; `mean` is 31/32 of `loo`, and its variance the square of that.
-2. Learning with 32 games an update, Adam at 1e-2, 25 updates, without tuning for any of them. Here `moving` and `value`
-   lag behind the policy.
+2. Learning with 32 games per update, Adam at 1e-2, 25 updates, without tuning for any of them. Here `moving` and
+   `value` lag behind the policy.
 
 Measured with the defaults, variance fresh, variance after 7 updates (return 162), and seeds of 32 that play 475 or more
 greedily after 800 games: none 9.1e3, 7.1e5, 14; constant 7.7e4, 1.1e5, 17; mean 4.9e3, 5.3e4, 32; loo 5.2e3, 5.7e4, 32;
-moving 5.1e3, 5.6e4, 27; value 3.0e3, 2.3e4, 21; optimal 4.9e3, 7.8e4, 31. A settled V is the best baseline by far, and
-while it still lags behind the policy, a poor one: what counts is the baseline that a run has when it needs it. Nearly
-trained (10 updates, return 471) none has 1.8e6, loo 3.9e3, V 8.9e3 and optimal 7.0e3. Run time: 3 minutes on two cores.
+moving 5.1e3, 5.6e4, 27; value 3.0e3, 2.3e4, 21; optimal 4.9e3, 7.8e4, 31. A settled V is the best baseline by far, but
+a poor one while it lags behind the policy: what counts is the baseline that a run has when it needs it. Nearly trained
+(10 updates, return 471) none has 1.8e6, loo 3.9e3, V 8.9e3 and optimal 7.0e3. Run time: 3 minutes on two cores.
 """
 
 import pathlib

@@ -2,7 +2,7 @@
 
     python experiments/corridor.py [--num-runs 100] [--out corridor.png]
 
-Sutton and Barto (2018), figures 13.1 and 13.2: γ = 1, one game an update, plain gradient ascent, 1000 games from
+Sutton and Barto (2018), figures 13.1 and 13.2: γ = 1, one game per update, plain gradient ascent, 1000 games from
 p(right) = 0.05, where v = −82.1. The best value is −(6 + 4√2) = −11.657 at p = 2 − √2 = 0.586. Left: step sizes
 2^-12, 2^-13 and 2^-14 without baseline. Right: 2^-13 without against 2^-9 with a learned value as baseline, by plain
 gradient ascent too: the value is a third column of the table and moves by 2^-10 times the sum of a game's errors. The

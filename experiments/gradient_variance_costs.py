@@ -5,7 +5,7 @@
 Mohamed et al. (2020), section 3: the gradient by the mean of E_{N(x; μ, 1)}[f(x; k)] at μ = 1, for the costs
 (x − k)², exp(−k x²) and cos(k x), k from 0.01 to 10, from single samples: score function, the same with the best
 constant baseline ("optimal"), and pathwise. Curves are variances of 400 000 samples; a crossing is where two of them
-change places, interpolated in log k. For the quadratic cost the table's last column has the closed forms beside the
+meet, interpolated in log k. For the quadratic cost the table's last column has the closed forms beside the
 samples: with m = μ − k the variances are m⁴ + 14 m² + 15, and 4 for the path.
 
 Expected: no estimator is best. On the quadratic the path always wins (4; the score function 15 and more, 6 with the

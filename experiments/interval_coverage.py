@@ -1,8 +1,8 @@
-"""How often do the intervals of `purepg.statistics` and `purepg.comparisons` hold the truth?
+"""How often do the intervals of `purepg.statistics` and `purepg.comparisons` contain the truth?
 
     python experiments/interval_coverage.py [--repetitions 4000]
 
-Nominal 95 %, 2000 resamples. One number a seed, from a normal distribution, Beta(8, 2) (returns near their ceiling,
+Nominal 95 %, 2000 resamples. One number per seed, from a normal distribution, Beta(8, 2) (returns near their ceiling,
 skewness −0.8), Gamma(4) (skewness 1) and an exponential one (skewness 2). P(improvement): normal numbers whose pairs
 have a correlation, and independent runs. Differences: the distribution against itself, which for skewed numbers errs
 in both means alike. Shares (Wilson) and tolerance intervals need no simulation: their coverage is a sum of binomial

@@ -1,12 +1,12 @@
-"""Does a run that is killed at any moment go on as if nothing had happened, whoever reads it meanwhile?
+"""Does a run that is killed at any moment continue as if nothing had happened, whoever reads it meanwhile?
 
     python experiments/kill_and_resume.py [--times 20] [--estimator gae] [--readers 2]
 
 Runs a job once to its end, then again and again in a process that gets SIGKILL at a random moment, is resumed, and is
 compared with the first bit by bit: every metric, every parameter, running games and keys included. A kill may strike
 at any time from the creation of the folder to the removal of the checkpoints, which are written after every chunk.
-Meanwhile other processes load the run, play with its policies and draw it, over and over: what one of them has seen is
-there ever after.
+Meanwhile other processes load the run, play with its policies and draw it, over and over: what one of them has seen
+must stay visible.
 
 Expected: equal every time, every folder can be opened, and no reader ever sees less than before. Run time on 2 cores:
 15 minutes.

@@ -1,4 +1,4 @@
-"""What 256 seeds say of the lecture's claims on baselines and critics, and how many seeds would have said it.
+"""What 256 seeds say about the lecture's claims on baselines and critics, and how many seeds would have sufficed.
 
     python experiments/lecture_claims.py [--num-seeds 256] [--out lecture_claims]
 
@@ -13,8 +13,8 @@ played. The claims:
 
 For each pair: is the difference real (paired t test over 256 seeds, Holm's correction over the pairs of a table), how
 large is it (Hedges' g), and from how many seeds on would four of five experiments have seen it. That number is given
-twice: from g by the power of the t test, and measured, as the share of 1000 draws of n of the 256 seeds a side in which
-Welch's test finds it at 5 %.
+twice: from g by the power of the t test, and measured, as the share of 1000 draws of n of the 256 seeds per side in
+which Welch's test finds it at 5 %.
 
 Measured with 256 seeds, about half an hour on two cores, actor-critic on CartPole-v1 still with steps of 5e-3 and V's
 weight 1 (`late_collapse.py` says why these are gone). Mean return over all steps, then share of seeds solved (475 and
@@ -31,7 +31,7 @@ weight 1 (`late_collapse.py` says why these are gone). Mean return over all step
    return g = −0.7 and −1.0: 28 and 20 seeds). V learned beside the policy is no such help: at the end it is better
    (80 and 40 seeds), over the run worse on CartPole, where it first has to be learned with the scaled-down returns.
 2. On Acrobot yes, by far (gae against reinforce-value: 20 seeds for the greedy return, 5 for the mean return). On
-   CartPole gae is better at the end (28 seeds), the one-step actor-critic is not to be told from reinforce-value
+   CartPole gae is better at the end (28 seeds), the one-step actor-critic cannot be told from reinforce-value
    (p = 0.35): it solves more seeds and fails worse where it fails.
 3. On Acrobot yes (3 seeds of the mean return, 56 of the greedy one). On CartPole gae is better at the end (g = −0.3:
    176 seeds by its power) and slower on the way (28 seeds).
@@ -91,7 +91,9 @@ def seeds_seen(first: np.ndarray, second: np.ndarray, draws: int = 1000) -> int 
 def show(found: report.Report) -> None:
     tables.report(found)
     table = Table(
-        "first", "second", title=f"{found.environment}: seeds a side to see the difference four times in five"
+        "first",
+        "second",
+        title=f"{found.environment}: seeds per side to see the difference four times in five",
     )
     for column in ("effect size", "by its power", "measured"):
         table.add_column(column, justify="right")

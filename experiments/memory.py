@@ -2,18 +2,18 @@
 
     python experiments/memory.py [--quick]
 
-CartPole-v1, `reinforce-loo` as `purepg train` runs it (32 whole games an update, 64×64 tanh network), one number
-changed at a time: seeds, updates, games, longest game, width of the network. Each run has a process of its own. Shown
-are its largest resident memory, interpreter, libraries and compiler included; what the compiled update needs of its
-own, as XLA says it (arguments are the state of all seeds, temporaries the rows of the seed that is being trained, on
-each device); and training steps per second, compilation apart, with the share of the row with the fewest seeds.
+CartPole-v1, `reinforce-loo` as `purepg train` runs it (32 whole games per update, 64×64 tanh network), one number
+changed at a time: seeds, updates, games, longest game, width of the network. Each run has its own process. The table
+shows its largest resident memory, interpreter, libraries and compiler included; what the compiled update itself needs,
+as XLA reports it (arguments are the state of all seeds, temporaries the rows of the seed that is being trained, on each
+device); and training steps per second, compilation apart, with the share of the row with the fewest seeds.
 
 Measured on two cores: a seed's state is 54 kB (parameters, Adam's moments) and that is all that grows with the seeds,
 some 0.2 MiB each with what the host keeps: 722 to 741 MiB for 8 to 256 seeds, 931 MiB for 1024, of which Python, the
-libraries and the compiler take some 650. The rows of the seed that is being trained take 75 bytes a step (1.15 MiB for
-32 games × 500 steps, 4.4 MiB for four times as many, 17.7 MiB for sixteen times), however many seeds there are. 100
-updates took 715 MiB and 1000 took 710. A seed's share of the throughput does not fall with the seeds: 64, 256 and 1024
-train 126 %, 125 % and 128 % of the steps that 8 train in a second (1.04 M).
+libraries and the compiler take some 650. The rows of the seed that is being trained take 75 bytes per step (1.15 MiB
+for 32 games × 500 steps, 4.4 MiB for four times as many, 17.7 MiB for sixteen times), however many seeds there are. 100
+updates took 715 MiB and 1000 took 710. Throughput does not fall as seeds are added: 64, 256 and 1024 train 126 %, 125 %
+and 128 % of the steps per second that 8 train (1.04 M).
 """
 
 import json

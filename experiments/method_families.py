@@ -3,7 +3,7 @@
     python experiments/method_families.py [--quick] [--num-seeds 32] [--out method_families.png] [--only CartPole-v1]
 
 Each family by its usual representatives, where they apply, on CartPole-v1, a slippery gridworld (4×3, slip 0.2) and
-Pendulum-v1. Q-learning and DQN have no say on Pendulum (continuous actions), tables none on CartPole and Pendulum.
+Pendulum-v1. Q-learning and DQN do not apply to Pendulum (continuous actions), nor tables to CartPole and Pendulum.
 Where the model is known, value and policy iteration stand in the same table, as the limit that needs no step at all;
 their policies play the same fresh games. The figure shows the training return (mean over seeds and its 95 % t
 interval) by steps and by seconds; training games are played with each method's own exploration, so the table has the
@@ -19,7 +19,7 @@ fifth of GAE's, and the cross-entropy method the most, since chance crowns lucky
 constant step size leave Q-learning a little below value iteration's 0.71. On Pendulum the policy gradient reaches
 −200; with three times its steps neither form of the cross-entropy method gets there (−510 over parameters: some seeds
 swing up, others stay in a local optimum near −700; −740 over sessions, whose elites were mostly lucky at the start).
-Run time on 2 cores: 10 minutes, 5 of them DQN; 2 with --quick, which proves that it runs and nothing else.
+Run time on 2 cores: 10 minutes, 5 of them DQN; 2 with --quick, which only shows that it runs.
 """
 
 import dataclasses

@@ -3,9 +3,9 @@
     python experiments/placements.py [--presets gae pathwise] [--limit-seconds 600]
 
 Every estimator preset × sequential, vmap and shared × 1, 2, 3, 8 and 33 seeds × 1 and 2 devices: tiny
-runs, each trained, evaluated and checked to be finite. XLA's CPU backend waits for ever on some programs, most of all
-with two devices, so every preset has a process of its own for each number of devices; one that is not done in time is
-killed and its row says so. Exit code 1 if any is not done.
+runs, each trained, evaluated and checked to be finite. XLA's CPU backend waits forever on some programs, mostly
+with two devices, so every preset has its own process for each number of devices; one that does not finish in time is
+killed and its row says so. The exit code is 1 if any did not finish.
 
 Measured on 2 cores: all 240 runs ended, in 1.7 to 2.8 s each with compilation (`pathwise-short` 4 s), at most 80 s
 for the ten runs of a preset on one number of devices.

@@ -1,4 +1,4 @@
-"""Which share of this machine's bound does an update reach?
+"""What share of this machine's bound does an update reach?
 
     python experiments/roofline.py [--repeats 9] [--out roofline.json]
 
@@ -10,11 +10,11 @@ The work: actor-critic with GAE on CartPole-v1, 64 games × 128 steps, separate 
 3. those of the update: both networks forward on 256 rows, and their products by the transposed weights and for the
    weights' gradients.
 
-Each is measured here on this machine, with all cores at it in the way that purepg uses them, in turns with the training
+Each is measured here on this machine, with all cores used as purepg uses them, in turns with the training
 itself. The bound is the inverse of their sum: no activation functions, log-probabilities, sampling, resets, returns or
 optimiser. So 100 % cannot be reached; the rest says how much is not products and physics.
 
-Measured on two otherwise idle cores: 30 ns a row for the environment, 94 for the rollout's products, 390 for the
+Measured on two otherwise idle cores: 30 ns per row for the environment, 94 for the rollout's products, 390 for the
 update's: 1.94 M rows/s at most. Training makes 1.16 M rows/s (862 ns), 60 % of it.
 """
 
@@ -148,7 +148,7 @@ def main(repeats: int = 9, out: pathlib.Path = pathlib.Path("roofline.json")) ->
     bound = sum(per_row.values())
 
     table = Table(title=f"{SEEDS} seeds on {len(jax.devices())} devices, medians of {repeats} turns")
-    for column in ("", "ns a row", "M rows/s", "of the training's time"):
+    for column in ("", "ns per row", "M rows/s", "of the training's time"):
         table.add_column(column, justify="right" if column else "left")
     rows = per_row | {"bound: their sum": bound, "training": training}
     for name, one in rows.items():

@@ -8,8 +8,8 @@ in all. For each: the training return over games 901 to 1000, the greedy return 
 greedy policy lacks, Σ_s ρ(s) (v*(s) − v_greedy(s)), by exact evaluation against value iteration.
 
 Expected: on Taxi a training return of 7.7, the worst of 64 seeds 6.4 (the best policy has 7.93; the aim is 4.5). With
-ε gone, rare states are left unlearned, which the greedy policy's value shows (2.3 too low); where ε stays it is that
-of value iteration. On the cliff Q-learning's greedy policy takes the 13 steps along the edge in every seed and,
+ε gone, rare states are left unlearned, which the greedy policy's value shows (2.3 too low); where ε stays the value
+is that of value iteration. On the cliff Q-learning's greedy policy takes the 13 steps along the edge in every seed and,
 exploring, pays for it (−47 a game); expected SARSA keeps away (15 steps) and has −21. SARSA's noise at α 0.5 makes it
 erratic: in 14 of 64 seeds its greedy policy walks in circles. Run time on 2 cores: 1 to 2 minutes, a third of it
 compiling.

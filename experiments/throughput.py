@@ -8,7 +8,7 @@ stands a plain loop, written below: the textbook's estimator in one scan, its wh
 all of an update is computed and the games stay as they are, so that speed does not depend on learning. One case plays
 the untrained policy instead, whose games are over after some twenty steps.
 
-Counted are live steps, those before a game's end. What differs besides: purepg spreads seeds over the cores, takes
+Only live steps count, those before a game's end. Other differences: purepg spreads seeds over the cores, takes
 one after another and differentiates 256 rows at a time (on a CPU); it stops when all games are over; and it does more:
 the policy's entropy, gradient norm and clipping, a check for finite numbers, metrics. Both run in turns in one process;
 the table shows the median turn (lowest – highest), and the ratio is the median of the ratios of neighbouring turns.

@@ -10,7 +10,7 @@ seed beside it: of two that are equally good on the mean, the one whose worst se
 
 Expected: for CartPole-v1 and gae some configuration solves all seeds; for actor-critic (TD(0)) few do, the bias of an
 untrained critic being larger. MountainCar-v0 stays at -200 whatever is drawn: its goal is not found by undirected
-exploration. Run time on 2 cores: 2 to 10 minutes a search.
+exploration. Run time on 2 cores: 2 to 10 minutes per search.
 """
 
 import dataclasses

@@ -2,7 +2,7 @@
 
     python experiments/variance_during_training.py [--num-batches 400] [--out variance_during_training.png]
 
-`reinforce-loo` learns CartPole-v1 (γ = 0.99, 32 games an update, one seed); at 8 points of the run the parameters are
+`reinforce-loo` learns CartPole-v1 (γ = 0.99, 32 games per update, one seed); at 8 points of the run the parameters are
 held and the gradient is measured there by three estimators: reinforce (no baseline), reinforce-loo and
 reinforce-optimal (the constant of least variance), each over `num_batches` independent batches of 32 games. Variance is
 N·Var, of one game; signal to noise that of one batch, ‖E ĝ‖ / √(Σ Var ĝ). The last panel has the share of each layer

@@ -1,7 +1,7 @@
-"""Tables of names: what a name stands for, what a mistyped one may have meant, what "module:name" leads to.
+"""Tables of names: what a name stands for, what a mistyped one may have meant, what "module:name" refers to.
 
-What is purepg's own is named as its users reach it, "purepg:PolicyGradient" or "purepg:baselines.LeaveOneOut": modules
-may move.
+purepg's own objects are named as its users reach them, "purepg:PolicyGradient" or "purepg:baselines.LeaveOneOut", since
+modules may move.
 
 The environments of `envs` are found by their place beside purepg, since a user's project often has an `envs` too:
 "envs:Name" is the user's where theirs has the name, else ours.
@@ -27,6 +27,9 @@ ALIAS = "purepg_envs"  # the name of ours where another package has `envs`
 
 def import_object(path: str) -> Any:
     """The object named "module:name".
+
+    Args:
+      path: the name, which may have dots.
 
     Raises:
       InvalidInput: there is no such module or name.
@@ -119,12 +122,17 @@ def _import(path: str) -> Any:
         return functools.reduce(getattr, name.split("."), importlib.import_module(module))
     except (ImportError, AttributeError, ValueError) as error:
         raise InvalidInput(f"cannot import {path!r} (expected module:name): {error}") from error
-    except (Exception, SystemExit) as error:  # the module's own, when it is run
+    except (Exception, SystemExit) as error:  # the module's own, when it is imported
         raise InvalidInput(f"importing {path!r} fails with {type(error).__name__}: {error}") from error
 
 
 def spellings(module: str, name: str) -> list[str]:
-    """The names, as `import_object` takes them, that something defined in a module may have; the best comes first."""
+    """The names by which `import_object` may find something that a module defines; the best comes first.
+
+    Args:
+      module: that defines it.
+      name: of it there, which may have dots.
+    """
     package, *path = module.split(".")
     if package == ALIAS:
         return [f"{'.'.join(['envs', *path])}:{name}"]
@@ -139,7 +147,12 @@ def spellings(module: str, name: str) -> list[str]:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The words ", did you mean …?" or nothing."""
+    """The words ", did you mean …?", or "".
+
+    Args:
+      name: what was given.
+      known: the names that exist.
+    """
     matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f", did you mean {matches[0]!r}?" if matches else ""
 
@@ -147,8 +160,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def lookup(what: str, name: str, table: Mapping[str, Any]) -> Any:
     """The entry of a table by its name.
 
+    Args:
+      what: kind of thing, for the message.
+      name: the entry's.
+      table: name → entry.
+
     Raises:
-      InvalidInput: there is no such name; the message lists those that there are.
+      InvalidInput: there is no such name; the message lists all names.
     """
     if not isinstance(name, str) or name not in table:
         close = did_you_mean(name, table) if isinstance(name, str) else ""

@@ -40,7 +40,7 @@ INSIDE = {
     "exact": "linear_solve model precision finite_mdp dynamic_programming gradient lqr_problem lqr",
     "environments": "specs spaces env_params",
     "policies": "distributions networks flax_network policies running_moments normalization",
-    "statistics": "intervals comparisons learning_curve seed_metrics",
+    "statistics": "intervals summaries comparisons learning_curve seed_metrics",
     "monte_carlo": "leave_one_out families expectations relaxed_discrete gradients",
     "machines": "branches files folder_lock compilation_cache memory deadlocks seeds",
     "rollout": "trajectory metrics rollout collection",
@@ -52,7 +52,7 @@ INSIDE = {
     "presets": "table defaults",
     "jobs": "processes",
     "studies": "swept study_runs study sweep",
-    "analysis": "drawing plotting report animation gymnasium",
+    "analysis": "drawing curves plotting report animation gymnasium",
     "cli": "standard_output progress flags machine job tables reporting study commands commands.listing commands.train "
     "commands.resume commands.compare commands.sweep commands.plot commands.evaluate commands.diagnose __main__",
 }

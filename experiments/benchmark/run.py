@@ -6,22 +6,22 @@ One command builds an environment for each peer in a folder of its own (kept, so
 work in turns, each in a process of its own, and shows medians over the repeats (lowest – highest). A peer that cannot
 be installed, fails, or is not done in time is killed with everything it started; its row says so, the rest goes on.
 
-The work: actor-critic on CartPole-v1 on a CPU in float32, 8 seeds, 64 games × 128 steps an update and one gradient step
-on all of them; 64×64 tanh networks, one for the policy and one for V; γ 0.99, λ 0.95, an entropy bonus of 0.01, Adam at
-0.02. Of PPO that is one epoch of one minibatch. Nobody's own evaluation or logging runs. What the peers do differently
-nevertheless stands below the table, in their own workers' words.
+The work: actor-critic on CartPole-v1 on a CPU in float32, 8 seeds, 64 games × 128 steps per update and one gradient
+step on all of them; 64×64 tanh networks, one for the policy and one for V; γ 0.99, λ 0.95, an entropy bonus of 0.01,
+Adam at 0.02. Of PPO that is one epoch of one minibatch. No peer's own evaluation or logging runs. What the peers still
+do differently is said below the table, in their own workers' words.
 
 Measured are steps of training per second, compilation apart; the seconds of compilation; the process's largest resident
 memory, interpreter and libraries included; and the seconds of training, compilation again apart, until 95 % of the
 seeds (so all eight) have once been solved: a greedy mean of 475 over 100 fresh games, looked at every 5 updates, off
 the clock. That column and the updates beside it compare how the same numbers suit each peer as much as its speed: all
-have one learning rate, constant and large, because one gradient step an update has to do. Each repeat has other seeds.
+have one learning rate, constant and large, because one gradient step per update has to do. Each repeat has other seeds.
 Stable-Baselines3 has no seed axis: one seed of it is measured, for speed alone.
 
 Brax's PPO has Gaussian policies only, so it cannot play CartPole-v1. It and Brax's analytic policy gradients (APG)
 stand beside purepg's `gae` and `pathwise-short` on Brax's `reacher` (spring backend, tanh-squashed Gaussians, 64 games
 × 32 steps; `envs.Brax` needs the extra `brax`), for speed alone. There most of the time is physics, the same for both.
-Brax trains one seed at a time. PureJaxRL is no package to be installed.
+Brax trains one seed at a time. PureJaxRL cannot be installed as a package.
 
 Measured on two otherwise idle cores, Python 3.11, medians of 3 (lowest – highest):
 

@@ -1,7 +1,7 @@
 """Stable-Baselines3: A2C on the CPU, games of gymnasium stepped one after another by Python.
 
-It has no seed axis: one seed is measured, and others would come one after another at the same rate. When one seed is
-solved is luck, so that is not asked.
+It has no seed axis: one seed is measured, and others would come one after another at the same rate. When a single
+seed is solved is luck, so that is not measured.
 """
 
 import math

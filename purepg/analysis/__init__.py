@@ -1,8 +1,8 @@
-"""What is made of saved runs: words, figures, films, games in the original environments.
+"""What can be made from saved runs: tables, figures, animations, games in the original environments.
 
-report      a study in a table and in sentences
-plotting    figures, drawn with what is in drawing
-animation   a film of played games
+report      a study as tables and sentences
+plotting    figures; curves and drawing are their tools
+animation   played games as a GIF
 gymnasium   a policy in Gymnasium's environment of the same name
 """
 

@@ -1,4 +1,4 @@
-"""An animation of one game: what was seen above, what was done and paid below, up to the step that is shown."""
+"""An animation of one game: observations above, actions and rewards below, up to the current step."""
 
 import functools
 import os
@@ -17,19 +17,29 @@ from purepg.runs.results import Result
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+__all__ = ["Game", "check_target", "record", "save"]
+
 _MOST_FRAMES = 200
 _SECONDS = 8  # that a game of more than a few steps lasts
 _MOST_NAMED = 8  # lines of a legend
 
 
 class Game(NamedTuple):
-    """One game, as it is drawn."""
+    """One game, as it is drawn.
+
+    Attributes:
+      title: Of the animation.
+      observation: `[T, *shape]`.
+      action: `[T, *action]`, as the environment took it.
+      reward: `[T]`.
+      picture: `[T, H, W, 3]` RGB, if there is one.
+    """
 
     title: str
-    observation: np.ndarray  # [T, *shape]
-    action: np.ndarray  # [T, *action] as the environment took it
-    reward: np.ndarray  # [T]
-    picture: np.ndarray | None = None  # [T, H, W, 3] RGB, where there is one
+    observation: np.ndarray
+    action: np.ndarray
+    reward: np.ndarray
+    picture: np.ndarray | None = None
 
 
 def record(result: Result, seed: int, *, deterministic: bool = True, stream: int = 0) -> Game:
@@ -38,7 +48,7 @@ def record(result: Result, seed: int, *, deterministic: bool = True, stream: int
     Args:
       result: a run.
       seed: the seed's number.
-      deterministic: by the policy's mode; else sampled from it.
+      deterministic: play the policy's mode, else samples from it.
       stream: number that the game's randomness comes from, together with the seed's.
 
     Raises:
@@ -55,7 +65,10 @@ def record(result: Result, seed: int, *, deterministic: bool = True, stream: int
 
 
 def check_target(path: str | os.PathLike) -> pathlib.Path:
-    """The path of an animation that can be written there.
+    """The path of an animation, if it can be written there.
+
+    Args:
+      path: of a .gif that does not exist yet.
 
     Raises:
       InvalidInput: it is no .gif, exists already, or has no folder.
@@ -71,10 +84,14 @@ def check_target(path: str | os.PathLike) -> pathlib.Path:
 
 
 def save(game: Game, path: str | os.PathLike) -> None:
-    """Writes a GIF of about eight seconds, the last frame the game's end; of a long game, every few steps a frame.
+    """Writes a GIF of about eight seconds that ends with the game; a long game has a frame every few steps.
 
-    Above is the picture where the game has one; observations with two or more axes are drawn as pictures, others as
-    lines. Actions and rewards are curves below.
+    Above is the game's picture, if it has one; observations with two or more axes are drawn as pictures, others as
+    curves. Actions and rewards are curves below.
+
+    Args:
+      game: as `record` gives it.
+      path: of a .gif that does not exist yet.
 
     Raises:
       InvalidInput: as `check_target`; or the file cannot be written.
@@ -104,7 +121,7 @@ def save(game: Game, path: str | os.PathLike) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.3)
     below[1].set_xlabel("time (steps)")
-    # What stands still is drawn once: to draw everything in every frame takes ten times as long.
+    # What does not move is drawn once: drawing everything in every frame takes ten times as long.
     moving += [line for line, _ in lines]
     figure.draw_without_rendering()
     figure.set_layout_engine("none")

@@ -1,9 +1,9 @@
 """Gymnasium's NumPy environments, played by a trained policy: does what was learned here hold there?
 
-gymnax's environments are made after Gymnasium's. Here a policy plays the original of the same name, or, where a name
-has no version here, the newest there: Taxi plays Taxi-v4, FrozenLake-misc FrozenLake-v1. N games run side by side so
-that the policy sees all their observations at once. Each is played to its first end and never reset after it: N games
-that end, out of games that restart, would hold too many short ones.
+gymnax's environments are modelled on Gymnasium's. Here a policy plays the original of the same name, or its newest
+version if the name here has none: Taxi plays Taxi-v4, FrozenLake-misc FrozenLake-v1. N games run side by side so that
+the policy sees all their observations at once. Each is played to its first end and never reset: the first N games to
+end, if games restarted, would include too many short ones.
 
 Gymnasium's own time limit holds; where it has none, the task's.
 """
@@ -22,6 +22,8 @@ from purepg.environments import env_params
 from purepg.errors import InvalidInput
 from purepg.runs.results import Result
 from purepg.training import Method
+
+__all__ = ["caveat", "evaluate_seeds", "play", "record"]
 
 
 def play(
@@ -61,7 +63,18 @@ def evaluate_seeds(
     stream: int = 0,
     env_id: str | None = None,
 ) -> np.ndarray:
-    """As `play`, for every seed of a run: `[S, num_games]`; randomness comes from `stream` and the seed's number."""
+    """As `play`, for every seed of a run: `[S, num_games]`.
+
+    Args:
+      result: of the run.
+      num_games: per seed, at least 1.
+      deterministic: play the policy's mode, else samples from it.
+      stream: number that, with each seed's own, the games' randomness comes from.
+      env_id: Gymnasium's id; none: that of the task's environment.
+
+    Raises:
+      InvalidInput: as `play`.
+    """
     method = result.method
     act, params = (
         _jitted(method, deterministic=deterministic),
@@ -79,6 +92,12 @@ def evaluate_seeds(
 def record(result: Result, seed: int, *, deterministic: bool = True, stream: int = 0) -> Game:
     """One game of one seed's policy, with a picture by Gymnasium's own renderer after every step.
 
+    Args:
+      result: of the run.
+      seed: the seed's number.
+      deterministic: play the policy's mode, else samples from it.
+      stream: number that, with the seed's own, the game's randomness comes from.
+
     Raises:
       InvalidInput: as `play`; Gymnasium cannot draw the environment; or the run changed the environment.
     """
@@ -87,12 +106,11 @@ def record(result: Result, seed: int, *, deterministic: bool = True, stream: int
     act, params = (
         _jitted(result.method, deterministic=deterministic),
         (result.params(seed), None),
-    )  # the defaults, as just seen
+    )  # the default parameters
     from gymnasium.error import DependencyNotInstalled
 
-    os.environ.setdefault(
-        "SDL_AUDIODRIVER", "dummy"
-    )  # pygame looks for a sound card, and complains without one
+    # pygame looks for a sound card, and complains without one.
+    os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
     with _games(result.method, 1, render_mode="rgb_array") as games:
         try:
             steps = [(step, games[0].render()) for step in _steps(act, params, games, [stream, seed])]
@@ -107,7 +125,11 @@ def record(result: Result, seed: int, *, deterministic: bool = True, stream: int
 
 
 def caveat(result: Result) -> str:
-    """In what the games of this run differ from Gymnasium's, as far as can be told; empty where they do not."""
+    """How the games of this run differ from Gymnasium's, as far as can be told; empty where they do not.
+
+    Args:
+      result: of the run.
+    """
     task, params = result.method.task, _params_in_use(result)
     with _games(result.method, 1, params=params) as games:
         limit = games[0].spec.max_episode_steps
@@ -205,7 +227,7 @@ def _find(registry: dict[str, Any], name: str) -> Any:
     found = [spec for spec in registry.values() if spec.name == base and spec.version is not None]
     if not found:
         raise InvalidInput(
-            f"Gymnasium has no environment {name!r}: only one that it has too, such as CartPole-v1, can be played there"
+            f"Gymnasium has no environment {name!r}: only what it has too, such as CartPole-v1, can be played there"
         )
     return max(found, key=lambda spec: spec.version)
 
@@ -236,7 +258,7 @@ def _check_spaces(env: environments.EnvironmentSpec, params: Any, env_id: str, g
 def _check_same(what: str, our_id: str, here: tuple, their_id: str, there: tuple) -> None:
     if here != there:
         raise InvalidInput(
-            f"{their_id} of Gymnasium is another environment than {our_id!r}: its {what} are {there}, ours {here}"
+            f"{their_id} of Gymnasium differs from {our_id!r}: its {what} are {there}, ours {here}"
         )
 
 
@@ -252,7 +274,7 @@ def _bounds(low: Any, high: Any) -> tuple[float, ...]:
 
 
 def _changes(result: Result) -> str:
-    """What of the environment is not as its name alone makes it."""
+    """What the run changed in the environment."""
     env, params = result.method.task.env, result.hyper.env
     changed = bool(env_params.changed(env, params))
     return " and ".join(["arguments"] * bool(env.arguments) + ["parameters"] * changed)

@@ -1,9 +1,9 @@
 """Figures, by matplotlib's object interface: nothing global is touched, no window is opened.
 
-Every function returns a `matplotlib.figure.Figure`; `figure.savefig(path, dpi=150)` writes it. The band around a curve,
-like the bar through a mean, is a 95 % interval over seeds, not their spread. Configurations differ by line style and
-marker as well as by colour, so that a grey print can be read. The legend stands above the axes and hides nothing.
-A seed that failed is counted where the figure shows it; it is never left out in silence.
+Every function returns a `matplotlib.figure.Figure`; `figure.savefig(path, dpi=150)` writes it. The band around a curve
+and the bar through a mean are 95 % intervals over seeds, not the seeds' spread. Configurations differ in line style and
+marker as well as in colour, so that a grey print can be read. The legend stands above the axes and hides nothing. Seeds
+that failed are counted in the figure, never left out silently.
 """
 
 import textwrap
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from purepg import statistics
-from purepg.analysis import drawing
+from purepg.analysis import curves, drawing
 from purepg.errors import InvalidInput
 from purepg.statistics import learning_curve, seed_metrics
 
@@ -23,7 +23,16 @@ if TYPE_CHECKING:
 
     from purepg.diagnostics import GradientStatistics
 
-_GRID_POINTS = 200
+__all__ = [
+    "learning_curves",
+    "profiles",
+    "sensitivities",
+    "sensitivity",
+    "share_solved",
+    "signal_to_noise",
+    "strip",
+    "variances",
+]
 
 
 def learning_curves(
@@ -35,11 +44,10 @@ def learning_curves(
 ) -> "Figure":
     """Mean of a metric over training with its t interval, and every seed behind it if wanted.
 
-    Where no episode ended, a seed keeps its last value; before its first one it is not counted. A seed whose value is
-    NaN has failed, and the mean with it, until it has a value again. Against steps, each
-    seed's curve is read at the same numbers of steps, up to the median of what the seeds played; those that played
-    fewer keep their last value (where good policies play longer, stopping at the fewest would hide them all). Against
-    updates, a seed that has used up its budget of steps is no longer counted.
+    Where no episode ended, a seed keeps its last value; before its first one it is not counted. While a seed's value is
+    NaN the seed has failed, and so has the mean. Against steps, all curves are read at the same numbers of steps, up to
+    the median of what the seeds played; a seed that played fewer keeps its last value (where good policies play longer,
+    stopping at the fewest steps would hide them all). Against updates, a seed counts until its budget is used up.
 
     Args:
       datasets: name → `Result.dataset`.
@@ -53,21 +61,21 @@ def learning_curves(
     _check_choice("against", against, ("steps", "iteration"))
     figure, axes = drawing.new_figure()
     for i, (name, dataset) in enumerate(_given(datasets)):
-        x, curves = _iteration(dataset), _variable(dataset, metric, name)
+        x, values = dataset["iteration"].values, curves.variable(dataset, metric, name)
         count = seed_metrics.counts(dataset, metric)
         begun = np.maximum.accumulate(count > 0, axis=1)
-        curves = learning_curve.carried(curves, count)
+        values = learning_curve.carried(values, count)
         if against == "steps":
-            x, curves, begun = _over_steps(seed_metrics.steps_so_far(dataset), curves, begun)
+            x, values, begun = curves.over_steps(seed_metrics.steps_so_far(dataset), values, begun)
         else:
             made = x <= seed_metrics.num_updates(dataset)[:, None]
-            curves, begun = np.where(made, curves, np.nan), begun & made
-        mean = statistics.mean_interval(curves, present=begun)
+            values, begun = np.where(made, values, np.nan), begun & made
+        mean = statistics.mean_interval(values, present=begun)
         if every_seed:
-            axes.plot(x, curves.T, color=drawing.color(i), linewidth=0.4, alpha=0.3, zorder=1)
-        drawing.line(axes, i, x, *mean, label=f"{name} ({_seeds(len(curves))})")
+            axes.plot(x, values.T, color=drawing.color(i), linewidth=0.4, alpha=0.3, zorder=1)
+        drawing.line(axes, i, x, *mean, label=f"{name} ({_seeds(len(values))})")
     label = {"steps": "environment steps per seed", "iteration": "updates"}[against]
-    axes.set(xlabel=label, ylabel=_label(next(iter(datasets.values())), metric))
+    axes.set(xlabel=label, ylabel=curves.label(next(iter(datasets.values())), metric))
     drawing.short_numbers(axes)
     return drawing.with_legend(figure, axes)
 
@@ -77,11 +85,16 @@ def share_solved(
     threshold: float,
     against: Literal["steps", "seconds"] = "steps",
 ) -> "Figure":
-    """Share of the seeds that have solved the environment by then (`seed_metrics.solved`), with Wilson's interval.
+    """Share of the seeds that have solved the environment so far (`seed_metrics.solved`), with Wilson's interval.
 
-    The curve ends at the share that the tables give: a seed that was there and collapsed never counts, and stays in the
-    denominator. Seconds are those on the clock for all seeds together, compilation included: they compare
-    configurations on the same machine with the same number of seeds.
+    The curve ends at the share that the tables give: a seed that reached the threshold and then collapsed never counts,
+    but stays in the denominator. Seconds are those on the clock for all seeds together, compilation included: they
+    compare configurations on the same machine with the same number of seeds.
+
+    Args:
+      datasets: name → `Result.dataset`.
+      threshold: the return that counts as solved.
+      against: "steps" for environment steps of one seed, "seconds" for the clock.
 
     Raises:
       InvalidInput: nothing to draw, or an unknown `against`.
@@ -89,7 +102,7 @@ def share_solved(
     _check_choice("against", against, ("steps", "seconds"))
     figure, axes = drawing.new_figure()
     for i, (name, dataset) in enumerate(_given(datasets)):
-        x = seed_metrics.steps_so_far(dataset) if against == "steps" else _seconds(dataset)
+        x = seed_metrics.steps_so_far(dataset) if against == "steps" else curves.seconds(dataset)
         since = seed_metrics.solved_since(dataset, x, threshold)
         grid = np.unique(np.concatenate([[0.0, x.max()], since[np.isfinite(since)]]))
         share = (since[:, None] <= grid).mean(axis=0)
@@ -103,10 +116,15 @@ def share_solved(
     return drawing.with_legend(figure, axes)
 
 
-def strip(values: Mapping[str, np.ndarray], label: str = "mean return of a seed [reward]") -> "Figure":
-    """Every seed a dot, with the mean and its t interval beside; failed seeds are counted under the name.
+def strip(values: Mapping[str, np.ndarray], label: str = "mean return per seed [reward]") -> "Figure":
+    """Every seed as a dot, with the mean and its t interval beside them; failed seeds are counted under the name.
 
-    `values` is name → [S], one number a seed.
+    Args:
+      values: name → `[S]`, one number per seed.
+      label: of the numbers.
+
+    Raises:
+      InvalidInput: nothing to draw, or more than one number per seed.
     """
     figure, axes = drawing.new_figure(width=max(4.0, 1.4 + 1.4 * len(values)))
     ticks = []
@@ -127,10 +145,16 @@ def strip(values: Mapping[str, np.ndarray], label: str = "mean return of a seed 
     return figure
 
 
-def profiles(values: Mapping[str, np.ndarray], label: str = "mean return of a seed [reward]") -> "Figure":
+def profiles(values: Mapping[str, np.ndarray], label: str = "mean return per seed [reward]") -> "Figure":
     """Performance profile: share of the seeds at or above each number, with Wilson's interval at each.
 
-    `values` is name → [S]. A curve above another everywhere is better whatever is asked of it.
+    A curve that lies above another everywhere is better by any measure.
+
+    Args:
+      values, label: as for `strip`.
+
+    Raises:
+      InvalidInput: nothing to draw, or no seed has a finite number.
     """
     given = {name: statistics.check_seeds(x) for name, x in _given(values)}
     finite = np.concatenate([x[np.isfinite(x)] for x in given.values()])
@@ -148,18 +172,17 @@ def profiles(values: Mapping[str, np.ndarray], label: str = "mean return of a se
 
 
 def sensitivity(
-    x: np.ndarray, values: np.ndarray, name: str, label: str = "mean return of a seed [reward]"
+    x: np.ndarray, values: np.ndarray, name: str, label: str = "mean return per seed [reward]"
 ) -> "Figure":
-    """Result over a hyper-parameter: every seed a dot, means with t intervals, failed seeds counted on top.
+    """Result over a hyper-parameter: every seed as a dot, means with t intervals, failed seeds counted on top.
 
     Args:
-      x: values of the hyper-parameter [C]; spaced by factors over a decade or more, they get a logarithmic axis.
-      values: [C, S].
-      name: of the hyper-parameter.
-      label: of the values.
+      x: `[C]`, values of the hyper-parameter; the axis is logarithmic if they grow by factors over a decade or more.
+      values: `[C, S]`, one number per seed.
+      name, label: of the hyper-parameter, and of the values.
 
     Raises:
-      InvalidInput: the shapes do not go together.
+      InvalidInput: the shapes do not fit.
     """
     return sensitivities({"": (x, values)}, name, label)
 
@@ -167,12 +190,16 @@ def sensitivity(
 def sensitivities(
     curves: Mapping[str, tuple[np.ndarray, np.ndarray]],
     name: str,
-    label: str = "mean return of a seed [reward]",
+    label: str = "mean return per seed [reward]",
 ) -> "Figure":
-    """`sensitivity` for several settings of whatever else was varied, a curve each: setting → (x, values).
+    """`sensitivity` for several settings of whatever else was varied, one curve each.
+
+    Args:
+      curves: setting → (x `[C]`, values `[C, S]`).
+      name, label: of the hyper-parameter, and of the values.
 
     Raises:
-      InvalidInput: the shapes of a curve do not go together, or there is none.
+      InvalidInput: the shapes of a curve do not fit, or there is none.
     """
     figure, axes = drawing.new_figure()
     seeds = 0
@@ -204,9 +231,15 @@ def _sensitivity_curve(axes: Any, i: int, x: np.ndarray, values: np.ndarray, set
 def signal_to_noise(iterations: np.ndarray, snr: Mapping[str, np.ndarray]) -> "Figure":
     """Gradient signal-to-noise ratio of a batch over training, ‖E ĝ‖ / √(Σ Var ĝ).
 
-    `iterations` [K] are updates done; `snr` is name → [K], or [S, K] for the mean over seeds with its t interval.
     Below the line at 1, noise is the larger part of a step. Where it hides the signal (0) the curve has a gap; where a
-    ratio is NaN, gradients were not finite, and that is said above it.
+    ratio is NaN gradients were not finite, and a note above the axes says so.
+
+    Args:
+      iterations: `[K]`, updates made.
+      snr: name → `[K]`, or `[S, K]` for the mean over seeds with its t interval.
+
+    Raises:
+      InvalidInput: nothing to draw, or the shapes do not fit.
     """
     iterations = np.asarray(iterations)
     figure, axes = drawing.new_figure()
@@ -228,7 +261,12 @@ def signal_to_noise(iterations: np.ndarray, snr: Mapping[str, np.ndarray]) -> "F
 
 
 def variances(statistics: "dict[str, GradientStatistics]", title: str) -> "Figure":
-    """Variance of one game's gradient by estimator, and what a given accuracy costs in environment steps."""
+    """Variance of one game's gradient by estimator, and what a given accuracy costs in environment steps.
+
+    Args:
+      statistics: estimator → its statistics, as `purepg.diagnostics.compare` gives them.
+      title: of the figure.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 0.6 + 0.4 * len(statistics)), layout="constrained")
@@ -247,43 +285,8 @@ def variances(statistics: "dict[str, GradientStatistics]", title: str) -> "Figur
     return figure
 
 
-def _over_steps(
-    steps: np.ndarray, curves: np.ndarray, begun: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Curves [S, U], known at steps [S, U], and where they have begun, at the same steps for all: [K], [S, K] each."""
-    grid = np.linspace(steps[:, 0].min(), np.median(steps[:, -1]), _GRID_POINTS)
-    at = np.stack([np.searchsorted(own, grid, side="right") - 1 for own in steps])
-    curves, begun = (np.take_along_axis(x, np.maximum(at, 0), axis=1) for x in (curves, begun))
-    return grid, np.where(at < 0, np.nan, curves), begun & (at >= 0)
-
-
-def _seconds(dataset: "xarray.Dataset") -> np.ndarray:
-    """Seconds on the clock at the end of each update, [U]: every update is taken to be as long."""
-    updates = dataset.sizes["iteration"]
-    share = np.arange(1, updates + 1) / updates
-    return dataset.attrs["compile_seconds"] + dataset.attrs["run_seconds"] * share
-
-
-def _iteration(dataset: "xarray.Dataset") -> np.ndarray:
-    return dataset["iteration"].values
-
-
-def _variable(dataset: "xarray.Dataset", metric: str, name: str) -> np.ndarray:
-    """A variable as floats [S, U]."""
-    known = [str(v) for v in dataset.data_vars if dataset[v].dims == ("seed", "iteration")]
-    if metric not in known:
-        raise InvalidInput(f"{name} has no metric {metric!r} over training; it has: {', '.join(known)}")
-    return dataset[metric].values.astype(np.float64)
-
-
 def _seeds(count: int) -> str:
     return "1 seed" if count == 1 else f"{count} seeds"
-
-
-def _label(dataset: "xarray.Dataset", metric: str) -> str:
-    attributes = dataset[metric].attrs
-    units = attributes.get("units", "1")
-    return textwrap.fill(attributes.get("long_name", metric) + f" [{units}]" * (units != "1"), 36)
 
 
 def _given(named: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

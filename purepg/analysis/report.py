@@ -1,4 +1,4 @@
-"""What several configurations say, from their runs' datasets: a summary of each, comparisons, tables, figures."""
+"""What several configurations say, from their runs' datasets: summaries, comparisons, tables, figures."""
 
 import contextlib
 import csv
@@ -26,33 +26,65 @@ if TYPE_CHECKING:
     import xarray
     from matplotlib.figure import Figure
 
+__all__ = [
+    "FIGURES",
+    "Datasets",
+    "Line",
+    "Options",
+    "Report",
+    "figure",
+    "read",
+    "report",
+    "signal_to_noise",
+    "standard_figures",
+    "unequal_steps",
+    "write_tables",
+]
+
 Datasets = Mapping[str, "xarray.Dataset"]
 
 _ALIKE = 1.05  # numbers of steps that differ by less than this factor are called the same
 
 
 class Line(NamedTuple):
-    """One configuration."""
+    """One configuration.
+
+    Attributes:
+      summary: Of its seeds.
+      solved: `seed_metrics.solved`, if the environment has a return that counts as solved.
+      overshoot: Steps beyond the budget, if there is one.
+      steps, seconds: Environment steps per seed, mean; seconds of training, its share where it ran with others.
+    """
 
     summary: Summary
-    solved: Share | None  # `seed_metrics.solved`, where the environment has a number that counts as solved
-    steps: float  # environment steps of a seed, mean
-    overshoot: seed_metrics.Overshoot | None  # beyond the budget of steps, if there is one
-    seconds: float  # of training, its share where it ran together with others
+    solved: Share | None
+    steps: float
+    overshoot: seed_metrics.Overshoot | None
+    seconds: float
 
 
 class Report(NamedTuple):
-    """Every configuration, and every pair of them."""
+    """Every configuration, and every pair of them.
 
-    seed_metric: str  # one of `purepg.statistics.seed_metrics.LABELS`
+    Attributes:
+      seed_metric, environment: One of `purepg.statistics.seed_metrics.LABELS`, and what was played.
+      values: Configuration → `[S]`, one number per seed.
+      lines: Configuration → what its seeds say.
+      pairs: Every pair compared.
+    """
+
+    seed_metric: str
     environment: str
-    values: dict[str, np.ndarray]  # name → [S]
+    values: dict[str, np.ndarray]
     lines: dict[str, Line]
     pairs: list[Comparison]
 
 
 def read(folders: Sequence[str | os.PathLike]) -> "dict[str, xarray.Dataset]":
-    """The datasets of saved runs and studies, by configuration; where a name is there twice, the folder is put before.
+    """The datasets of saved runs and studies, by configuration; a name that appears again is preceded by its folder.
+
+    Args:
+      folders: of runs and studies.
 
     Raises:
       InvalidInput: a folder holds neither, or the environments differ.
@@ -71,7 +103,11 @@ def read(folders: Sequence[str | os.PathLike]) -> "dict[str, xarray.Dataset]":
 
 
 def report(datasets: Datasets, seed_metric: str = "greedy") -> Report:
-    """What the seeds say.
+    """What the seeds say about every configuration and every pair.
+
+    Args:
+      datasets: of runs on one environment, by configuration.
+      seed_metric: one of `purepg.statistics.seed_metrics.LABELS`.
 
     Raises:
       InvalidInput: the seed metric is unknown, or a dataset has nothing for it.
@@ -96,7 +132,11 @@ def report(datasets: Datasets, seed_metric: str = "greedy") -> Report:
 
 
 def unequal_steps(given: Report) -> str:
-    """A line that says so where configurations played different numbers of environment steps, else nothing."""
+    """A line that says so if configurations played different numbers of environment steps, else "".
+
+    Args:
+      given: the report.
+    """
     steps = {name: line.steps for name, line in given.lines.items()}
     least, most = min(steps, key=steps.__getitem__), max(steps, key=steps.__getitem__)
     if steps[most] <= _ALIKE * steps[least]:
@@ -108,12 +148,17 @@ def unequal_steps(given: Report) -> str:
         cure = "leave --updates out" if over.short else "a larger budget or smaller updates bring them closer"
     return (
         f"not the same experience: a seed of {most} played {steps[most]:,.0f} environment steps, "
-        f"one of {least} {steps[least]:,.0f}; what is compared is the end of each; {cure}"
+        f"one of {least} {steps[least]:,.0f}; each is compared at its own end; {cure}"
     )
 
 
 def write_tables(given: Report, folder: pathlib.Path) -> None:
-    """summary.csv, a line a configuration, and comparisons.csv, a line a pair."""
+    """Writes summary.csv, one line per configuration, and comparisons.csv, one line per pair.
+
+    Args:
+      given: the report.
+      folder: an existing one.
+    """
     rows = [
         {"configuration": name, "seed_metric": given.seed_metric}
         | _flat(line.summary._asdict())
@@ -127,17 +172,28 @@ def write_tables(given: Report, folder: pathlib.Path) -> None:
 
 
 class Options(NamedTuple):
-    """What figures leave open."""
+    """The choices that figures leave open.
 
-    seed_metric: str = "greedy"  # of each seed, where the figure is about one number a seed
-    metric: str = "return"  # of learning curves
-    every_seed: bool = False  # behind learning curves
-    threshold: float | None = None  # the return that counts as solved; none: the environment's own
-    over: str | None = None  # the swept field of a sensitivity; none: the only one that there is
+    Attributes:
+      seed_metric: One number per seed, for figures of these.
+      metric, every_seed: Of learning curves, and whether each seed is drawn behind them.
+      threshold: The return that counts as solved; none: the environment's own.
+      over: The swept field of a sensitivity; none: the only one.
+    """
+
+    seed_metric: str = "greedy"
+    metric: str = "return"
+    every_seed: bool = False
+    threshold: float | None = None
+    over: str | None = None
 
 
 def figure(kind: str, datasets: Datasets, options: Options) -> "Figure":
-    """One of `FIGURES`, of datasets by configuration.
+    """One of `FIGURES`.
+
+    Args:
+      kind, options: its name, and the choices that it leaves open.
+      datasets: of runs on one environment, by configuration.
 
     Raises:
       InvalidInput: the figure is unknown, or cannot be drawn of these runs.
@@ -146,10 +202,13 @@ def figure(kind: str, datasets: Datasets, options: Options) -> "Figure":
 
 
 def signal_to_noise(folders: Sequence[str | os.PathLike]) -> "Figure":
-    """Gradient signal-to-noise over training of the first seed of each run, which is trained anew for it.
+    """Gradient signal-to-noise ratio over training of each run's first seed, which is trained again for it.
+
+    Args:
+      folders: of saved runs.
 
     Raises:
-      InvalidInput: a folder holds no run, or that of no policy gradient.
+      InvalidInput: a folder holds no run, or one of another method than a policy gradient.
     """
     ratios, at = {}, np.empty(0)
     for folder in map(files.path, folders):
@@ -166,7 +225,12 @@ def signal_to_noise(folders: Sequence[str | os.PathLike]) -> "Figure":
 
 
 def standard_figures(datasets: Datasets, seed_metric: str = "greedy") -> "dict[str, Figure]":
-    """Those that can be drawn of these runs, by their names."""
+    """The figures that can be drawn of these runs, by name.
+
+    Args:
+      datasets: of runs on one environment, by configuration.
+      seed_metric: one of `purepg.statistics.seed_metrics.LABELS`.
+    """
     wanted = {kind: (kind, Options(seed_metric)) for kind in FIGURES if kind != "sensitivity"}
     for field in swept.settings(datasets):
         wanted[f"sensitivity-{field}"] = "sensitivity", Options(seed_metric, over=field)
@@ -182,7 +246,7 @@ def _sensitivity(datasets: Datasets, options: Options) -> "Figure":
     over = options.over or (next(iter(settings)) if len(settings) == 1 else None)
     if over not in settings:
         known = ", ".join(settings) or "nothing"
-        raise InvalidInput(f"these runs were swept over {known}: name one of it, not {over!r}")
+        raise InvalidInput(f"these runs were swept over {known}: name one of these, not {over!r}")
     curves = swept.curves(datasets, over, _seed_metrics(datasets, options))
     return plotting.sensitivities(curves, over, seed_metrics.LABELS[options.seed_metric])
 
@@ -215,7 +279,7 @@ FIGURES: dict[str, Callable[[Datasets, Options], "Figure"]] = {
 
 
 def _flat(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested records as columns of their own."""
+    """Nested records as separate columns."""
     found = {}
     for name, value in fields.items():
         if hasattr(value, "_asdict"):

@@ -3,7 +3,7 @@
     purepg train ENV --method NAME [...]       train hundreds of seeds, print a table, save
     purepg compare ENV --methods A B [...]     train several on the same seeds, say which is better
     purepg sweep ENV --over FIELD=VALUES [...] train one with many values of its numbers
-    purepg resume RUN                          go on with a run that was cut off
+    purepg resume RUN                          continue a run that was interrupted
     purepg evaluate RUN [...]                  play fresh games with a saved run's policies
     purepg diagnose ENV [...]                  bias, variance and cost of estimators
     purepg plot RUN [...]                      figures of saved runs
@@ -69,9 +69,8 @@ def _main(arguments: list[str]) -> None:
         print(f"purepg {__version__}")
         return
     warnings.showwarning = _show_warning
-    os.environ["MPLBACKEND"] = (
-        "agg"  # no command opens a window, and what a notebook left there may not be installed
-    )
+    # No command opens a window, and a backend that a notebook left there may not be installed.
+    os.environ["MPLBACKEND"] = "agg"
     if "" not in sys.path:
         sys.path.append("")  # the current folder, for module:Class; at the end, where it shadows nothing
     if arguments[0] not in _COMMANDS:

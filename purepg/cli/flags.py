@@ -8,7 +8,7 @@ from typing import Any
 
 import tyro
 
-# It has no public way to refuse in one's own words: its version is pinned.
+# It has no public way to change its messages: its version is pinned.
 from tyro import _errors as errors
 
 from purepg.errors import InvalidInput
@@ -18,10 +18,10 @@ _RENAMED = {"score": "seed-metric"}  # flags of earlier versions: they are refus
 
 
 def parse(record: type, arguments: list[str], command: str, flags: Iterable[str] = (), **options: Any) -> Any:
-    """tyro's parser, what it refuses in the one line of an `InvalidInput`; numbers are numbers.
+    """tyro's parser, whose refusals become one line, an `InvalidInput`; numbers are checked.
 
     Args:
-      flags: those that there are, without dashes, where they are not the record's own fields.
+      flags: all of them, without dashes, if they are not the record's own fields.
     """
     from purepg.errors import checks
 
@@ -40,7 +40,7 @@ def parse(record: type, arguments: list[str], command: str, flags: Iterable[str]
 
 
 def _environment_first(arguments: list[str]) -> list[str]:
-    """The words with an environment in front that stands behind a flag of several values, where that would take it."""
+    """The words, with the environment moved to the front if a flag of several values would take it."""
     flag = ""
     for i, word in enumerate(arguments):
         if word.startswith("--"):
@@ -97,19 +97,19 @@ def seeds(parsed: Any) -> range:
 def each_once(what: str, names: tuple[str, ...]) -> None:
     """
     Raises:
-      InvalidInput: there is no name, or one is there twice.
+      InvalidInput: there is no name, or one appears twice.
     """
     if len(set(names)) < max(len(names), 1):
         raise InvalidInput(f"{what} = {' '.join(names)}: name at least one, each once")
 
 
 def positive(flag: str) -> str:
-    """The flag as it stands in `--help`, of its opposite too: `--policy.no_squash` is `--policy.squash`."""
+    """The flag as `--help` shows it, also for its opposite: `--policy.no_squash` is `--policy.squash`."""
     return re.sub(r"(^--|\.)no-", r"\1", flag.replace("_", "-"))
 
 
 def given(arguments: list[str]) -> set[str]:
-    """The flags of a command line, as they stand in `--help`.
+    """The flags of a command line, as `--help` shows them.
 
     Raises:
       InvalidInput: a flag is given twice, with its opposite, or by its other name.
@@ -125,10 +125,10 @@ def given(arguments: list[str]) -> set[str]:
 
 
 def pairs(texts: Iterable[str]) -> dict[str, Any]:
-    """Several of the form name=value.
+    """Several words of the form name=value, name → value.
 
     Raises:
-      InvalidInput: one is not of this form, or a name is there twice.
+      InvalidInput: one is not of this form, or a name appears twice.
     """
     found: dict[str, Any] = {}
     for name, value in map(pair, texts):
@@ -177,10 +177,10 @@ def pair(text: str) -> tuple[str, Any]:
 
 
 def several(name: str, values: Any) -> Any:
-    """The values of a swept field as `pair` read them: low..high is a range, commas part a list.
+    """The values of a swept field as `pair` read them: low..high is a range, commas separate a list.
 
     Raises:
-      InvalidInput: it is a range of something else than two finite numbers, the smaller first.
+      InvalidInput: a range is not two finite numbers, the smaller first.
     """
     from purepg.studies.sweep import Range
 
@@ -189,7 +189,7 @@ def several(name: str, values: Any) -> Any:
         if dots:
             try:
                 return Range(float(low), float(high))
-            except ValueError as error:  # also what a range itself refuses
+            except ValueError as error:  # or what the range itself refuses
                 why = error if isinstance(error, InvalidInput) else "it is not low..high with two numbers"
                 raise InvalidInput(f"{name}={values}: {why}") from None
         return tuple(map(_literal, values.split(",")))

@@ -1,7 +1,7 @@
 """What is trained: a job from the first pass over the flags, its method and numbers from the second.
 
-The job's environment and names choose a preset. Its fields, as `purepg.runs.records` names them, are the flags of
-the second pass, which reads what the first has left.
+The job's environment and names choose a preset. The preset's fields, as `purepg.runs.records` names them, are the flags
+of the second pass, which reads what the first one has left.
 """
 
 import dataclasses
@@ -48,11 +48,11 @@ class Common:
     updates: int | None = None
     """Updates of each seed, with --steps at most; none: each method's own number, or what --steps allows."""
     steps: int | None = None
-    """Budget of environment steps of each seed: it stops after the first update in which its own reach it. Without
-    --updates there are as many as that lasts, and schedules are as long; in whole games, whose length nobody knows
-    before, they hardly fall."""
+    """Budget of environment steps of each seed, which stops after the first update in which its steps reach it. Without
+    --updates there are as many as the budget lasts for, and schedules are as long; in whole games, whose length is not
+    known beforehand, they hardly fall."""
     seeds: int = 64
-    """Independent seeds, of every method the same ones, numbered from first_seed."""
+    """Independent seeds, the same ones for every method, numbered from first_seed."""
     first_seed: int = 0
     """Number of the first seed; a seed's result depends on its number alone."""
     evaluation_games: int = 100
@@ -61,7 +61,7 @@ class Common:
     """Updates between two evaluations during training (metric greedy_return); 0: only at the end."""
     placement: str = "auto"
     """Where the seed axis goes: sequential (one seed after another on each device), vmap (all at once), shared (several
-    devices a seed), or auto, what suits the machine."""
+    devices per seed), or auto, what suits the machine."""
 
     def options(self) -> dict[str, Any]:
         """What `run` and `study` take by the same names."""
@@ -81,14 +81,14 @@ class Parsed(NamedTuple):
     job: Any
     method: Any
     hyper: Any
-    given: frozenset[str]  # the paths of the fields that have a value of their own
+    given: frozenset[str]  # the paths of the fields that were given a value
 
 
 def parse_job(arguments: list[str], command: str, job: type[Job] = Job) -> Parsed:
-    """The job, and the preset that it chooses with every field that is given changed.
+    """The job, and the preset that it chooses with the given changes.
 
     Raises:
-      InvalidInput: something is unknown, ambiguous or no value, or does not go together.
+      InvalidInput: something is unknown, ambiguous or not a value, or things do not go together.
     """
     from purepg import environments, presets
     from purepg.runs import records
@@ -103,7 +103,7 @@ def parse_job(arguments: list[str], command: str, job: type[Job] = Job) -> Parse
     named = _named_parts(preset.method, chosen)
     method, hyper = records.changed(preset.method, preset.hyper, named)
     shown = dataclasses.replace(chosen, updates=preset.num_updates)
-    words = ["--help"] if {"-h", "--help"} & {*words} else [env, *words]  # help is of what follows it
+    words = ["--help"] if {"-h", "--help"} & {*words} else [env, *words]  # help covers what follows it
     flags = named | _second_pass(words, command, shown, method, hyper)
     changes = changes_of(chosen.env_params, chosen.set)
     refuse_without_effect(method, changes)
@@ -119,7 +119,7 @@ def parse_job(arguments: list[str], command: str, job: type[Job] = Job) -> Parse
 
 
 def new_folder_name(env: str, what: str) -> str:
-    """A name in runs/ that is not taken."""
+    """A name in runs/ that is still free."""
     env = re.sub(r"[^\w.-]+", "-", env)
     base = f"runs/{env}-{what}-{time.strftime('%Y%m%d-%H%M%S')}"
     names = (base if i == 0 else f"{base}-{i + 1}" for i in range(1000))
@@ -127,7 +127,7 @@ def new_folder_name(env: str, what: str) -> str:
 
 
 def flags_of(method: Any, job: type[Job] = Job) -> dict[str, str]:
-    """Path → flag of every field of the method and of its numbers; a longer one where the job has one of that name."""
+    """Path → flag of every field of the method and its numbers; a longer flag where the job has the same name."""
     from purepg.runs import records
 
     taken = [field.name for field in dataclasses.fields(job)]
@@ -138,7 +138,7 @@ def flags_of(method: Any, job: type[Job] = Job) -> dict[str, str]:
 def _environment(words: list[str]) -> tuple[str, list[str]]:
     """The environment among the words that no flag of the job has taken, and the others.
 
-    It comes first; after another flag, whose values nobody knows yet, it is told by its name.
+    It comes first; after an unknown flag, whose values are not known yet, it is recognised by its name.
     """
     for i, word in enumerate(words):
         if not word.startswith("-") and (i == 0 or is_environment(word)):
@@ -185,7 +185,7 @@ def _second_pass(words: list[str], command: str, job: Job, method: Any, hyper: A
 
 
 def _fields(method: Any, hyper: Any) -> dict[str, StructFieldSpec]:
-    """Path → type, default and help of every field that is no record itself."""
+    """Path → type, default and help of every field that is not a record itself."""
     from purepg.runs import records
 
     inner = {f"{path}.": value for path, value in records.fields(method).items() if records.is_record(value)}
@@ -206,7 +206,7 @@ def _of(record: Any) -> tuple[StructFieldSpec, ...]:
 
 
 def _spelled(word: str, flags: dict[str, str], method: Any) -> str:
-    """The word with a flag as it stands in `--help`, where it is any other name of a field."""
+    """The word, a flag that is another name of a field spelled as `--help` shows it."""
     from purepg.runs import records
 
     flag, equals, value = word.partition("=")

@@ -1,12 +1,12 @@
-"""What every command that computes does first."""
+"""What every computing command does first."""
 
 import logging
 
 
 def start() -> None:
-    """Every core becomes a device, and programs are kept between processes where that is asked for.
+    """Makes every core a device, and keeps compiled programs between processes if asked to.
 
-    What libraries log is not shown: errors reach the user as one line of ours.
+    The libraries' logs are not shown: errors reach the user as one line of our own.
     """
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     from purepg.machines import compilation_cache, seeds

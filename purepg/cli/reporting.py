@@ -11,7 +11,7 @@ from purepg.runs.run_options import Progress
 def reporting(
     folder: str | os.PathLike, *, tensorboard: bool = False, unit: str = "update"
 ) -> Iterator[Callable[[Progress], None]]:
-    """A function to give to `purepg.run` as `report`; a folder with a log for TensorBoard gets more of it."""
+    """A function to give to `purepg.run` as `report`; a folder that has a TensorBoard log gets it continued."""
     from purepg.cli.progress import reporter
     from purepg.machines import files
     from purepg.runs import loggers

@@ -1,17 +1,17 @@
-"""Standard output that cannot take what is printed: one line, and the exit code that other tools have."""
+"""When standard output cannot be written: one line, and the exit code that other tools use."""
 
 import codecs
 import errno
 import os
 import sys
 
-BROKEN_PIPE = 128 + 13  # as of a process that SIGPIPE ends
+BROKEN_PIPE = 128 + 13  # as of a process that SIGPIPE kills
 
 _PLAIN = dict(zip("−–—─━│┃×·…≥≤→±", "- - - - - | | x . ... >= <= -> +/-".split(" "), strict=True))  # noqa: SIM905
 
 
 def prepare() -> None:
-    """Makes what an encoding has no letters for plain.
+    """Replaces characters that the encoding lacks by plain ones.
 
     Raises:
       OSError: standard output is closed.
@@ -25,18 +25,18 @@ def prepare() -> None:
 
 
 def explain(error: OSError) -> str:
-    """The line for a file that cannot be written or read."""
+    """The message for a file that cannot be written or read."""
     name = f"{error.filename}: " if error.filename else ""
     return f"{name}{error.strerror or error}"
 
 
 def finish() -> None:
-    """Writes what is still held back, so that a full disk shows before the process says that all went well."""
+    """Writes what is still buffered, so that a full disk shows before the process reports success."""
     sys.stdout.flush()
 
 
 def drop() -> None:
-    """Nothing more is written: the interpreter's own attempt at its end would fail as ours did."""
+    """Discards further output: the interpreter's own attempt at exit would fail as ours did."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 

@@ -13,15 +13,14 @@ from purepg.cli.job import new_folder_name
 @dataclasses.dataclass(frozen=True)
 class Flags:
     seed_metric: Literal["greedy", "final", "best", "area", "speed"] = "greedy"
-    """What is compared, one number a seed: greedy games after training, the end of training, its best tenth, the mean
+    """What is compared, one number per seed: greedy games after training, the end of training, its best tenth, the mean
     over all of it, or minus the steps until solved."""
     out: str | None = None
-    """Folder; one that is there already is gone on with: only what is missing is trained. Default: a new one in
-    runs/."""
+    """Folder; an existing study is continued: only what is missing is trained. Default: a new one in runs/."""
 
 
 def carry_out(configs: list[Any], parsed: Any, env_name: str, command: str) -> None:
-    """Trains what is missing, then says what all of it says."""
+    """Trains what is missing, then reports on everything."""
     from purepg.analysis import report as reports
     from purepg.cli.reporting import reporting
     from purepg.machines import files, folder_lock
@@ -40,9 +39,7 @@ def carry_out(configs: list[Any], parsed: Any, env_name: str, command: str) -> N
                 **parsed.options(),
             )
     except KeyboardInterrupt:
-        print(
-            f"purepg: interrupted; the same command with --out {folder} goes on where it was", file=sys.stderr
-        )
+        print(f"purepg: interrupted; the same command with --out {folder} continues", file=sys.stderr)
         sys.exit(130)
     seed_metric = parsed.seed_metric
     if seed_metric == "greedy" and not parsed.evaluation_games:
@@ -54,7 +51,7 @@ def carry_out(configs: list[Any], parsed: Any, env_name: str, command: str) -> N
         reports.write_tables(found, folder)
         for name, figure in figures.items():
             figure.savefig(folder / f"{name}.png", dpi=150)
-    print(f"{time.perf_counter() - started:.1f} s in all")
+    print(f"{time.perf_counter() - started:.1f} s in total")
     print(
         f"Saved to {folder}: dataset.nc, summary.csv, comparisons.csv, {', '.join(f'{name}.png' for name in figures)}"
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 
 def result(result: Any, title: str, total_seconds: float) -> None:
+    """What a run's seeds achieved, and how long it took."""
     from purepg import environments
     from purepg.statistics import seed_metrics
 
@@ -13,7 +14,7 @@ def result(result: Any, title: str, total_seconds: float) -> None:
     name = str(dataset.attrs["environment"])
     print(f"{title} on {name}: mean return of each seed")
     made = seed_metrics.num_updates(dataset)
-    last = max(1, int(made.max()) // 10)  # the last segment alone may hold no game's end
+    last = max(1, int(made.max()) // 10)  # no game may have ended in the last update alone
     which = f"{last} update{'s' * (last > 1)}" if (made == made[0]).all() else "tenth of a seed's updates"
     tables = {f"training, last {which}": seed_metrics.final(dataset)}
     if "evaluation_return" in dataset:
@@ -32,19 +33,19 @@ def result(result: Any, title: str, total_seconds: float) -> None:
     if (over := seed_metrics.overshoot(dataset)) is not None:
         short = f"; {over.short} seeds stopped short of it, by their number of updates" if over.short else ""
         print(
-            f"budget of {dataset.attrs['num_steps']:,} environment steps a seed: {made.min()} to {made.max()} updates, "
-            f"{over.mean:,.0f} steps beyond it on average, {over.most:,.0f} at most{short}"
+            f"budget of {dataset.attrs['num_steps']:,} environment steps per seed: {made.min()} to {made.max()} "
+            f"updates, {over.mean:,.0f} steps beyond it on average, {over.most:,.0f} at most{short}"
         )
     steps = float(seed_metrics.steps_so_far(dataset)[:, -1].sum())
     seconds = dataset.attrs["run_seconds"]
     print(
-        f"{total_seconds:.1f} s in all: {dataset.attrs['compile_seconds']:.1f} s compiling, {seconds:.1f} s training "
-        f"{steps:,.0f} environment steps ({steps / seconds:,.0f} a second)"
+        f"{total_seconds:.1f} s in total: {dataset.attrs['compile_seconds']:.1f} s compiling, {seconds:.1f} s training "
+        f"{steps:,.0f} environment steps ({steps / seconds:,.0f} per second)"
     )
 
 
 def summary(columns: dict[str, Any]) -> None:
-    """A table with a column for each title and its values [S], one a seed."""
+    """A table with a column for each title and its values [S], one per seed."""
     from rich.table import Table
 
     rows: dict[str, list[str]] = {}
@@ -60,7 +61,7 @@ def summary(columns: dict[str, Any]) -> None:
 
 
 def _print(table: Any) -> None:
-    """On a terminal as wide as that is, in a file wide enough for every column."""
+    """As wide as the terminal; in a file, wide enough for every column."""
     from rich.console import Console
 
     Console(width=None if sys.stdout.isatty() else 160).print(table)
@@ -123,7 +124,7 @@ def _configurations(report: Any, label: str) -> Any:
     return table
 
 
-_MANY = 15  # pairs; of more, those with the best are shown
+_MANY = 15  # pairs; of more, only those with the best are shown
 
 
 def _pairs(report: Any) -> Any:
@@ -158,6 +159,7 @@ def _with_interval(value: float | None, low: float, high: float, form: str = ".4
 
 
 def gradient_statistics(statistics: dict[str, Any], env_name: str) -> None:
+    """A line for each estimator."""
     from rich.table import Table
 
     one = next(iter(statistics.values()))

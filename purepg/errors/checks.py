@@ -1,7 +1,7 @@
-"""Numbers that are numbers: the one place that tells what a number may be.
+"""Checks of numbers: the one place that says what a number may be.
 
-A number is finite, unless its field's default is infinite; never NaN, a string or nothing; whole where its field counts
-something. What is not is refused with its name before anything is computed.
+A number is finite, unless its field's default is infinite; it is never NaN, a string or None; it is whole where its
+field counts something. Anything else is refused, with its name, before anything is computed.
 """
 
 import dataclasses
@@ -17,15 +17,16 @@ from purepg.errors.invalid_input import InvalidInput, whole_number
 
 
 def array(name: str, value: Any, like: Any = 0.0, *, replicates: bool = False) -> Any:
-    """`value` as an array of the type and shape of `like`; a traced one as it is.
+    """A value as an array of the type and shape of `like`; a traced value is returned as it is.
 
     Args:
-      name: what it is called in a complaint.
+      name: of the value, for the message.
+      value: what was given.
       like: the field's default, []: float, int or bool, or an array of them.
-      replicates: whether it may have an axis more, `[R, ...]`.
+      replicates: whether it may have one more axis, `[R, ...]`.
 
     Raises:
-      InvalidInput: it is no such number, not finite though `like` is, not whole, or of another shape.
+      InvalidInput: it is not such a number, not finite though `like` is, not whole, or of another shape.
     """
     if isinstance(value, Tracer):
         return value
@@ -48,7 +49,7 @@ def array(name: str, value: Any, like: Any = 0.0, *, replicates: bool = False) -
 
 
 def number(name: str, value: Any, like: float = 0.0) -> Any:
-    """`value`, refused where it is not one number like the field's default.
+    """The value, if it is one number like the field's default.
 
     Raises:
       InvalidInput: it is none.
@@ -99,7 +100,7 @@ def conforms(name: str, value: Any, protocol: Any) -> None:
 
 
 def same_arrays(name: str, tree: Any, of: str, like: Any) -> None:
-    """Refuses a pytree whose arrays are not of the structure and the shapes of those in `like`, which is called `of`.
+    """Refuses a pytree whose arrays differ in structure or shape from those of `like`, which messages call `of`.
 
     Raises:
       InvalidInput: names the first array that differs.
@@ -115,7 +116,7 @@ def same_arrays(name: str, tree: Any, of: str, like: Any) -> None:
 
 
 def field(of: dataclasses.Field, value: Any) -> Any:
-    """The value of a frozen record's field: a number as Python's own, a list as a tuple, anything else as it is.
+    """The value of a frozen record's field: numbers as Python's own, lists as tuples, anything else as it is.
 
     Raises:
       InvalidInput: the field is annotated as a number, and the value is none.
@@ -129,7 +130,7 @@ def field(of: dataclasses.Field, value: Any) -> Any:
 
 
 def record(value: Any) -> None:
-    """Refuses a frozen record with a number that is none, in it or in one of the records in it.
+    """Refuses a frozen record that has something else in place of a number, in it or in a record inside it.
 
     Raises:
       InvalidInput: as `field`.
@@ -142,7 +143,7 @@ def record(value: Any) -> None:
 
 
 def _number(name: str, value: Any, kinds: tuple, default: Any) -> Any:
-    """By the field's annotation; where that speaks of no number, anything passes."""
+    """Checked by the field's annotation; where that names no number, anything passes."""
     for kind in (bool, int, float):
         if kind in kinds and not (isinstance(value, str) and str in kinds):
             whole = kind is int and np.asarray(value).dtype.kind not in "iu"  # a size is no 2.0
@@ -152,7 +153,7 @@ def _number(name: str, value: Any, kinds: tuple, default: Any) -> Any:
 
 
 def _as_array(value: Any) -> np.ndarray | None:
-    """The numbers of an array or of nested sequences; none where it holds anything else."""
+    """The numbers of an array or of nested sequences; None where there is anything else."""
     try:
         given = np.asarray(value)
     except (TypeError, ValueError):
@@ -176,6 +177,6 @@ def _fits(given: np.ndarray, like: np.ndarray) -> bool:
 
 
 def _shown(value: Any) -> str:
-    """On one line, the beginning of what is long."""
+    """On one line; of long text, the beginning."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 80 else f"{text[:77]}..."

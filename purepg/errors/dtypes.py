@@ -1,10 +1,10 @@
-"""Types of state are fixed where state is made: what an update computes in wider ones is rounded back to them.
+"""The types of state are fixed when it is made: what an update computes in wider types is rounded back.
 
 Under JAX's 64-bit mode, beside bfloat16 parameters, or in an environment that computes in another type than it resets
 to, a sum takes the wider type of the two; what a scan carries must stay what it was.
 
-Under strict promotion this package's own code names every conversion; other packages' code does not, and runs under
-JAX's usual rules.
+Under strict promotion this package's own code spells out every conversion; other packages' code does not, and runs
+under JAX's usual rules.
 """
 
 import contextlib
@@ -27,6 +27,6 @@ def in_types_of(tree: Any, like: Any) -> Any:
 
 @contextlib.contextmanager
 def usual_promotions() -> Iterator[None]:
-    """JAX's usual promotions of types and ranks, for code of others that relies on them."""
+    """JAX's usual promotions of types and ranks, for other packages' code that relies on them."""
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         yield

@@ -1,4 +1,4 @@
-"""Shapes at the public boundaries: an array that does not fit is named, beside what was given and what is allowed."""
+"""Shapes at public boundaries: a message names the array that does not fit, what was given and what is allowed."""
 
 from typing import Any
 
@@ -9,7 +9,12 @@ from purepg.errors.invalid_input import InvalidInput
 
 
 def check_shapes(like: str, shape: tuple[Any, ...], **arrays: Any) -> None:
-    """Refuses arrays of another shape than `shape` (None in it is any size, ... any axes), which is that of `like`.
+    """Refuses arrays of another shape.
+
+    Args:
+      like: what has the shape, for the message.
+      shape: the shape; None in it is any size, ... any axes.
+      **arrays: name → array.
 
     Raises:
       InvalidInput: names the first that does not fit.

@@ -1,7 +1,7 @@
 """One job over several processes, on one machine or many: each trains its share of the seeds, and all get the result.
 
-Seeds are independent, so processes meet only twice: when they start, and when the results are gathered. A process that
-dies is met by the others as JAX has it: they end too, with the name of what is missing.
+Seeds are independent, so processes meet only twice: when they start, and when the results are gathered. When a process
+dies, JAX ends the others too and names the one that is missing.
 
     from purepg import processes
     processes.start("10.0.0.1:8476", num_processes=2, process_id=0)     # 1 in the other process
@@ -25,6 +25,8 @@ from purepg.runs import run_folder, run_length, runner, saved_state
 from purepg.runs.results import Result
 from purepg.training import Method, fitted
 
+__all__ = ["run", "start"]
+
 
 def start(coordinator: str, num_processes: int, process_id: int, *, timeout_seconds: int = 300) -> None:
     """Joins the processes of a job. Call it in each of them, before anything touches JAX.
@@ -32,11 +34,11 @@ def start(coordinator: str, num_processes: int, process_id: int, *, timeout_seco
     Args:
       coordinator: HOST:PORT of process 0, which the others reach; it listens there and on no other interface.
       num_processes: how many there are.
-      process_id: which this is, 0 … num_processes − 1.
+      process_id: which one this is, 0 … num_processes − 1.
       timeout_seconds: how long to wait for the others.
 
     Raises:
-      InvalidInput: the numbers do not fit, JAX has started already, or not all came in time.
+      InvalidInput: the numbers do not fit, JAX has started already, or a process did not join in time.
     """
     if not 0 <= process_id < num_processes or ":" not in coordinator:
         raise InvalidInput(
@@ -70,12 +72,16 @@ def run(
     directory: str | os.PathLike | None = None,
     **options: Any,
 ) -> Result:
-    """`purepg.run` over all processes: the same call in each, and in each the whole result.
+    """`purepg.run` over all processes: make the same call in each; each gets the whole result.
 
     Args:
-      method, hyper, seeds, num_updates, num_steps: as for `purepg.run`.
-      directory: a new folder, which process 0 writes when all is done; there are no checkpoints before.
-      options: `evaluation_games`, `evaluate_every`, `placement` and `report` of `purepg.run`.
+      method: what to train; static.
+      hyper: the numbers, the same for every seed, or arrays `[R]`; none: the defaults.
+      seeds: how many (numbered from 0), or their numbers; at least one per process.
+      num_updates: updates of each seed, at most; none: 100, or with `num_steps` as many as that lasts for.
+      num_steps: a budget of environment steps per seed.
+      directory: a new folder, which process 0 writes when everything is done; there are no checkpoints before.
+      **options: `evaluation_games`, `evaluate_every`, `placement` and `report` of `purepg.run`.
 
     Raises:
       InvalidInput: fewer seeds than processes, a folder that cannot be written, or what `purepg.run` refuses.
@@ -101,7 +107,7 @@ def run(
 
 
 def _together(action: Callable[[], Any]) -> Any:
-    """Does it in every process, or fails in every process: nobody waits for one that has given up."""
+    """Succeeds in every process or fails in every process: none waits for one that has given up."""
     result, refusal = None, ""
     try:
         result = action()
@@ -144,9 +150,9 @@ def _exchange(mine: bytes) -> list[bytes]:
 
 
 def with_all_counts(datasets: Sequence[Any]) -> list[Any]:
-    """A part whose every update has exactly one entry has no counts of its own: here it gets them, if another has.
+    """Gives a part without counts (all of its counts are 1) explicit ones, if another part has them.
 
-    Parts of different lengths, as a budget of steps makes them, all get them: what one lacks in the end counts 0.
+    Parts of different lengths, as a budget of steps makes them, all get counts: what one lacks at its end counts 0.
     """
     dims = "seed", "iteration"
     names = {str(name) for dataset in datasets for name in dataset if dataset[name].dims == dims}

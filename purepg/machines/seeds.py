@@ -1,11 +1,11 @@
-"""The seed axis: a function of one seed, mapped over seeds, split over the devices, one after another or all at once.
+"""The seed axis: a function of one seed, mapped over seeds that are split over the devices.
 
-Which is faster depends on the platform. A CPU core is fullest with one seed at a time ("sequential"), whose arrays fit
-its cache and whose early stops are real; a GPU or TPU with many at once ("vmap"). A seed's numbers depend on its key
-alone up to floating-point order; sequential ones are the same to the bit whatever else runs.
+Which placement is faster depends on the platform. A CPU core does best with one seed at a time ("sequential"): its
+arrays fit the cache, and early stops save time. A GPU or TPU does best with many at once ("vmap"). A seed's numbers
+depend on its key alone, up to floating-point order; sequential ones are the same to the bit whatever else runs.
 
-With fewer seeds than devices these can be "shared": each seed has several, which all play its games, the same ones, and
-share the rows out whose gradient they take, the larger part of an update. Their sum is rounded in another order.
+With fewer seeds than devices, devices can be "shared": each seed has several, which all play the same games and split
+the rows whose gradient they take, the larger part of an update. Their sum is rounded in another order.
 """
 
 import functools
@@ -23,6 +23,20 @@ from purepg.machines import deadlocks
 from purepg.names import did_you_mean
 from purepg.task import for_platform
 
+__all__ = [
+    "PLACEMENTS",
+    "RENAMED",
+    "ROW_AXIS",
+    "Place",
+    "checked",
+    "compiled",
+    "count",
+    "keys",
+    "map",
+    "numbered",
+    "use_all_cores",
+]
+
 PLACEMENTS = ("auto", "sequential", "vmap", "shared")
 RENAMED = {"one-after-another": "sequential", "side-by-side": "vmap", "spread": "shared"}  # older names
 ROW_AXIS = "row"  # of the devices that share one seed's rows
@@ -32,10 +46,13 @@ _NUMBERS = 2**32  # of seeds: a key is made of 32 bits
 
 
 def use_all_cores(num_devices: int | None = None) -> None:
-    """Makes every core of this machine (or `num_devices`) a JAX CPU device. Call it before anything touches JAX.
+    """Makes every core of this machine a JAX CPU device. Call it before anything touches JAX.
+
+    Args:
+      num_devices: how many devices instead, at least 1; none: one per core.
 
     Raises:
-      InvalidInput: JAX has started already, with another number of devices.
+      InvalidInput: JAX has already started with another number of devices.
     """
     num_devices = num_devices or _num_cores()
     try:
@@ -43,13 +60,16 @@ def use_all_cores(num_devices: int | None = None) -> None:
     except RuntimeError as error:
         if len(jax.devices("cpu")) != num_devices:
             raise InvalidInput(
-                f"JAX has started already with {len(jax.devices('cpu'))} CPU devices, {num_devices} are wanted: "
+                f"JAX has already started with {len(jax.devices('cpu'))} CPU devices, {num_devices} are wanted: "
                 "call purepg.seeds.use_all_cores() before the first array and before importing gymnax, which makes one"
             ) from error
 
 
 def numbered(seeds: Any) -> np.ndarray:
-    """The seed numbers `[S]` (int64, from 0 to 2^32 − 1) that a count or a sequence of numbers stands for.
+    """The seed numbers, `[S]` int64.
+
+    Args:
+      seeds: how many (numbered from 0), or a sequence of numbers, each from 0 to 2^32 − 1.
 
     Raises:
       InvalidInput: it is neither, or a number has no key of its own.
@@ -68,10 +88,13 @@ def numbered(seeds: Any) -> np.ndarray:
 
 
 def count(seeds: Any) -> int:
-    """How many seeds a count or a sequence of numbers stands for, without making them.
+    """How many seeds there are, without making their numbers.
+
+    Args:
+      seeds: how many, or a sequence of numbers.
 
     Raises:
-      InvalidInput: none, or it is neither.
+      InvalidInput: it is neither, or there are none.
     """
     try:
         return whole_number("seeds", len(seeds) if _several(seeds) else seeds, 1, _NUMBERS)
@@ -91,13 +114,17 @@ def _no_seeds(seeds: Any) -> InvalidInput:
 
 
 def keys(seeds: Sequence[int] | np.ndarray) -> jax.Array:
-    """One typed key a seed, `[S]`: seed number i always has the key of i."""
+    """One typed key per seed, `[S]`, which depends on the seed's number alone.
+
+    Args:
+      seeds: `[S]`, numbers from 0 to 2^32 − 1.
+    """
     key = functools.partial(jax.random.key, impl="threefry2x32")  # others depend on how many run beside
     return jax.vmap(key)(jnp.asarray(seeds, jnp.uint32))
 
 
 def map(function: Callable, *arguments: Any, placement: str = "auto") -> Any:
-    """`function` of one seed for all seeds: along the first axis of every array of its arguments.
+    """Maps a function of one seed over all seeds, along the first axis of every array of its arguments.
 
         def one_seed(rate, key):
             hyper = purepg.Hyperparams(learning_rate=rate)
@@ -107,19 +134,19 @@ def map(function: Callable, *arguments: Any, placement: str = "auto") -> Any:
         returns = purepg.seeds.map(one_seed, rates, purepg.seeds.keys(range(64)))  # [64], as `rates` are
 
     Args:
-      function: a pure function of the arrays of one seed; what all seeds share it has as a closure.
+      function: a pure function of the arrays of one seed; it closes over what all seeds share.
       *arguments: arrays `[S, ...]` of NumPy or JAX, or pytrees of them.
-      placement: "sequential": one seed after another on each device; "vmap": all of a device's at once; "shared":
-        sequential, and fewer seeds than devices have several each. These share the rows of gradients where the task
-        says `backend=purepg.Backend(row_axis=purepg.seeds.ROW_AXIS)`, else they all compute the same. "auto":
-        sequential on CPU, vmap elsewhere.
+      placement: "sequential": one seed after another on each device; "vmap": all of a device's seeds at once;
+        "shared": sequential, but if there are fewer seeds than devices, each seed has several, which split the rows of
+        gradients where the task has `backend=purepg.Backend(row_axis=purepg.seeds.ROW_AXIS)`, and otherwise all compute
+        the same. "auto": sequential on a CPU, vmap elsewhere.
 
     Returns:
-      What `function` returns, with the seed axis in front of every array. Each call compiles anew: `compiled` is for
-      what is called often, or timed.
+      What `function` returns, with the seed axis in front of every array. Each call compiles anew: use
+      `compiled` for what is called often, or timed.
 
     Raises:
-      InvalidInput: no such placement, or arrays whose first axes differ.
+      InvalidInput: there is no such placement, or the first axes of the arrays differ.
     """
     place = Place(_count_of(arguments), placement)
     padded = place.pad(arguments)
@@ -129,7 +156,12 @@ def map(function: Callable, *arguments: Any, placement: str = "auto") -> Any:
 def compiled(function: Callable, *arguments: Any, placement: str = "auto") -> Callable:
     """`map` for arguments of these shapes and types, compiled now: a function of such arguments.
 
-    Args, Raises: as of `map`.
+    Args:
+      function, placement: as for `map`.
+      *arguments: as for `map`; only their shapes and types matter.
+
+    Raises:
+      InvalidInput: as `map`; the returned function, for another number of seeds.
     """
     place = Place(_count_of(arguments), placement)
     program = place.compile(function, *place.pad(arguments))
@@ -145,7 +177,10 @@ def compiled(function: Callable, *arguments: Any, placement: str = "auto") -> Ca
 
 
 def checked(placement: Any) -> str:
-    """The name of a placement.
+    """The placement, if there is one of this name.
+
+    Args:
+      placement: one of `PLACEMENTS`.
 
     Raises:
       InvalidInput: there is no such placement.
@@ -161,14 +196,17 @@ def checked(placement: Any) -> str:
 class Place:
     """Where seeds are computed: on which devices, how many at once on each.
 
-    Its programs take and return arrays `[padded, ...]`: `pad` repeats the last seed until every device has as many.
+    Its programs take and return arrays `[padded, ...]`: `pad` repeats the last seed to fill all devices evenly.
     """
 
     def __init__(self, num_seeds: int, placement: str = "auto", *, may_share: bool = False):
-        """
+        """Chooses the devices.
+
         Args:
-          may_share: whether "auto" gives seeds that are fewer than the devices several each, as "shared" does; for
-            functions that take their rows by `backend`.
+          num_seeds: S.
+          placement: one of `PLACEMENTS`.
+          may_share: whether "auto" may give each seed several devices, as "shared" does, where there are fewer seeds
+            than devices; for functions that split their rows by `backend`.
         """
         devices = jax.local_devices()
         platform, places = devices[0].platform, min(num_seeds, len(devices))
@@ -191,20 +229,33 @@ class Place:
         )
 
     def pad(self, tree: Any) -> Any:
-        """`[S, ...]` → `[padded, ...]`, on the devices."""
+        """`[padded, ...]`, on the devices.
+
+        Args:
+          tree: arrays `[S, ...]`.
+        """
         if self.padded > self.num_seeds:
             index = np.minimum(np.arange(self.padded), self.num_seeds - 1)
             tree = jax.tree.map(lambda x: x[index], tree)
         return jax.device_put(tree, NamedSharding(self._mesh, _OVER_SEEDS))
 
     def unpad(self, tree: Any) -> Any:
-        """`[padded, ...]` → `[S, ...]`."""
+        """`[S, ...]`.
+
+        Args:
+          tree: arrays `[padded, ...]`.
+        """
         if self.padded == self.num_seeds:
             return tree
         return jax.tree.map(lambda x: x[: self.num_seeds], tree)
 
     def compile(self, function: Callable, *arguments: Any) -> Callable:
-        """The program of a function of one seed for arguments `[padded, ...]`; a loop where JAX is not to compile."""
+        """The program that maps a function over the seeds; a Python loop where JAX's compilation is switched off.
+
+        Args:
+          function: of the arrays of one seed.
+          *arguments: arrays `[padded, ...]`, for their shapes and types.
+        """
 
         def on_one_device(*arguments):
             if self._vmap:

@@ -2,6 +2,6 @@
 
 policy_gradient   an estimator of ∇J and an optimizer
 q_learning        tabular; dqn with a network and replay; action_values is what both share
-cross_entropy     elites of parameters, or of whole games
+cross_entropy     the best of many parameter vectors, or of many whole games
 optimizer         optax's, as a frozen record with traced numbers
 """

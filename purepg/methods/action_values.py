@@ -1,10 +1,10 @@
-"""Action values in play: how often to explore, what to choose, what the next state is worth.
+"""Playing by action values: how often to explore, which action to choose, what the next state is worth.
 
     π_ε(a|s) = ε / A + (1 − ε) [a = argmax Q(s, ·)]
 
 The values come from a table (`q_learning`) or a network (`dqn`); here they are arrays `[N, A]`.
 
-No gradients are asked for: choices are integers.
+There are no gradients: actions are integers.
 
 Reference: Sutton and Barto (2018), sections 2.2 and 6.4 to 6.6.
 """
@@ -22,17 +22,22 @@ from purepg.policies.distributions import Categorical
 from purepg.policies.networks import Network, Params
 from purepg.task import Segments, Task
 
+__all__ = ["ActionValues", "Exploration", "action_value_network", "epsilon_greedy", "greedy", "next_value"]
+
 
 @dataclass(frozen=True)
 class Exploration:
-    """ε by updates: from `initial` linearly to `final` within `horizon` updates, constant from then on."""
+    """ε over the updates: linear from `initial` to `final` within `horizon` updates, then constant.
+
+    Attributes:
+      initial: ε of the first update, in [0, 1].
+      final: ε in the end, in [0, 1].
+      horizon: Updates until ε is `final`; apart from the number of updates, so that a run can be continued.
+    """
 
     initial: float = 1.0
-    """ε of the first update, in [0, 1]."""
     final: float = 0.05
-    """ε in the end, in [0, 1]."""
     horizon: int = 100
-    """Updates until ε is `final`; apart from the number of updates, so that a run can be continued."""
 
     def __post_init__(self):
         if not (0 <= self.initial <= 1 and 0 <= self.final <= 1):
@@ -41,24 +46,35 @@ class Exploration:
             raise InvalidInput(f"epsilon's horizon = {self.horizon}: give at least 1 update")
 
     def epsilon(self, updates: jax.Array) -> jax.Array:
-        """ε after so many updates, []."""
+        """ε, [], for the update that follows.
+
+        Args:
+          updates: [], how many updates have been made.
+        """
         progress = jnp.clip(updates / self.horizon, 0.0, 1.0)
         return jnp.float32(self.initial) + (self.final - self.initial) * progress
 
 
 class ActionValues(NamedTuple):
-    """What ε-greedy play needs."""
+    """What ε-greedy play needs.
 
-    network: Params  # of Q: a table {"table": [O, A]}, or a network's parameters
-    epsilon: jax.Array  # [], what the last update played with
+    Attributes:
+      network: Parameters of Q: a table {"table": [O, A]}, or those of a network.
+      epsilon: [], the ε that the last update played with.
+    """
+
+    network: Params
+    epsilon: jax.Array
 
 
 def next_value(q: jax.Array, epsilon: jax.Array, action: jax.Array | None, target: str) -> jax.Array:
-    """What each target says the next state is worth, `[N]`, from its action values `[N, A]`.
+    """What the next state is worth, `[N]`, by each kind of target.
 
     Args:
+      q: `[N, A]`, the action values of the next state.
       epsilon: [], of the policy that is played.
-      action: [N], what is played next, for SARSA.
+      action: `[N]`, the actions that are played next, for SARSA alone.
+      target: "q_learning", "sarsa" or "expected_sarsa".
     """
     if target == "sarsa":
         assert action is not None
@@ -70,12 +86,22 @@ def next_value(q: jax.Array, epsilon: jax.Array, action: jax.Array | None, targe
 
 
 def greedy(q: jax.Array) -> jax.Array:
-    """The best action by values `[N, A]`, the first one among equals: [N]."""
+    """The best actions `[N]`; among equals, the first.
+
+    Args:
+      q: `[N, A]`, action values.
+    """
     return Categorical(q).mode()
 
 
 def epsilon_greedy(key: jax.Array, q: jax.Array, epsilon: jax.Array) -> jax.Array:
-    """The best action by values `[N, A]`, or with probability ε any one: [N]."""
+    """The best actions `[N]`, each replaced with probability ε by a uniformly random one.
+
+    Args:
+      key: of the draws.
+      q: `[N, A]`, action values.
+      epsilon: [], in [0, 1].
+    """
     explore_key, action_key = jax.random.split(key)
     best = greedy(q)
     explore = jax.random.bernoulli(explore_key, epsilon, best.shape)
@@ -85,8 +111,11 @@ def epsilon_greedy(key: jax.Array, q: jax.Array, epsilon: jax.Array) -> jax.Arra
 def action_value_network(task: Task) -> Network:
     """The network of a task whose policy's outputs are read as action values.
 
+    Args:
+      task: what is played; its policy is `Softmax(network)`.
+
     Raises:
-      InvalidInput: the actions are not finite in number, or the task asks for what action values cannot be learned in.
+      InvalidInput: the actions are not finite in number, or action values cannot be learned in this task.
     """
     if not environments.is_discrete(task.env):
         raise InvalidInput(

@@ -6,13 +6,13 @@
                        max_θ Σ_{(s, a) in E} log π_θ(a|s),
                        for a table in closed form, π(a|s) ← ρ π(a|s) + (1 − ρ) share of a in E's actions in s
 
-Elites are the best k = elite fraction × candidates, ties shared (`purepg.methods.elites` has the arithmetic); over
+Elites are the best k = elite fraction × candidates; ties share the places (`purepg.methods.elites` computes it); over
 parameters at least two, since one has no deviation and would end the search. Where all candidates are equally good
 the search stays as it is. ρ is the smoothing. The floor σ₀ keeps the search from freezing before it has found
 anything; for sessions a table does so by π ← (1 − σ₀) π + σ₀/A, a network by `hyper.entropy_coefficient` times the
 entropy.
 
-What is compared is each game's return, discounted by γ = `hyper.discount`: what all methods here maximise.
+Candidates are compared by their games' returns, discounted by γ = `hyper.discount`, which all methods here maximise.
 
 Gradients: none flow through a game; a network is fitted with those of log π at the elites' observations and actions.
 
@@ -43,15 +43,20 @@ from purepg.rollout.trajectory import Act, Trajectory
 from purepg.task import Games, Task
 from purepg.training import Method
 
+__all__ = ["CrossEntropy", "CrossEntropyState", "OverParameters", "OverSessions"]
+
 
 @dataclass(frozen=True)
 class OverParameters:
-    """Candidates are parameter vectors, drawn from a diagonal Gaussian and played greedily."""
+    """Candidates are parameter vectors, drawn from a diagonal Gaussian and played greedily.
+
+    Attributes:
+      games: Games of each candidate; the task's games are shared out, num_games / games candidates.
+      initial_std: σ of every parameter at the start; μ starts at the network's initial parameters.
+    """
 
     games: int = 1
-    """Games of each candidate; the task's games are shared out, num_games / games candidates."""
     initial_std: float = 1.0
-    """σ of every parameter at the start; μ starts at the network's initial parameters."""
 
     def __post_init__(self):
         if self.games < 1:
@@ -62,14 +67,17 @@ class OverParameters:
 
 @dataclass(frozen=True)
 class OverSessions:
-    """Candidates are games played by the policy, which is then fitted to the best."""
+    """Candidates are games played by the policy, which is then fitted to the best.
+
+    Attributes:
+      optimizer: Fits a network, at `hyper.learning_rate`; a table is fitted in closed form.
+      steps: Optimiser steps of a fit.
+      batch_size: Elite rows in each step, drawn with replacement.
+    """
 
     optimizer: Optimizer = Optimizer()
-    """Of a network's fit, at `hyper.learning_rate`; a table is fitted in closed form."""
     steps: int = 20
-    """Optimiser steps of a fit."""
     batch_size: int = 512
-    """Elite rows of each step, drawn with replacement."""
 
     def __post_init__(self):
         if self.steps < 1 or self.batch_size < 1:
@@ -77,6 +85,8 @@ class OverSessions:
 
 
 class CrossEntropyState(NamedTuple):
+    """What an update changes."""
+
     params: Params  # of the policy; over parameters the mean μ
     search: Any  # σ with the structure of `params`, or the optax state of a network's fit, or ()
 
@@ -85,7 +95,14 @@ class CrossEntropyState(NamedTuple):
 class CrossEntropy(Method):
     """The cross-entropy method over a policy's parameters or over its sessions; static.
 
-    Works with every policy and network, discrete and continuous. An update plays the task's N whole games.
+    It works with every policy and network, discrete or continuous. An update plays the task's N whole games.
+
+    Attributes:
+      task: What is played: whole games.
+      over: What a candidate is: a parameter vector or a game.
+      elite_fraction: Share of the candidates that are elites, in (0, 1]; over parameters at least two are.
+      smoothing: ρ in [0, 1): how much of the old distribution is kept; over sessions, for a table alone.
+      noise_floor: σ₀: least σ of a parameter; over sessions, for a table, the share of uniform actions, at most 1.
 
     Raises:
       InvalidInput: the task collects segments, or the games cannot be shared out among candidates.
@@ -94,11 +111,8 @@ class CrossEntropy(Method):
     task: Task
     over: OverParameters | OverSessions = OverParameters()
     elite_fraction: float = 0.125
-    """Share of the candidates that are elites, in (0, 1]; over parameters at least two are."""
     smoothing: float = 0.0
-    """ρ in [0, 1): how much of the old distribution is kept; over sessions for a table alone."""
     noise_floor: float = 0.0
-    """σ₀: least σ of a parameter; in a session's table the share of uniform actions, at most 1."""
 
     def __post_init__(self):
         if not 0 < self.elite_fraction <= 1:
@@ -244,12 +258,12 @@ class CrossEntropy(Method):
         num_games = self.task.collect.num_games
         if isinstance(self.over, OverParameters) and num_games % self.over.games:
             raise InvalidInput(
-                f"{num_games} games cannot be shared out, {self.over.games} a candidate: give a multiple"
+                f"{num_games} games cannot be shared out, {self.over.games} per candidate: give a multiple"
             )
         if isinstance(self.over, OverParameters) and num_games < 2 * self.over.games:
             raise InvalidInput(
                 f"{num_games} games are one candidate, which leaves nothing to choose from: "
-                f"give num_games >= {2 * self.over.games}, {self.over.games} a candidate"
+                f"give num_games >= {2 * self.over.games}, {self.over.games} per candidate"
             )
 
 

@@ -1,4 +1,4 @@
-"""Q-learning with a network (DQN): replay, so that rows are independent; a target network, so that targets stand still.
+"""Q-learning with a network (DQN): a replay makes the rows independent, a target network keeps the targets still.
 
     L(θ) = E_{(s, a, r, s') from the replay} huber(r + γ Q_θ⁻(s', a*) − Q_θ(s, a))
     a* = argmax_a Q_θ(s', a) (double Q-learning), or argmax_a Q_θ⁻(s', a);   θ⁻ ← θ⁻ + τ (θ − θ⁻) after each step
@@ -40,17 +40,22 @@ from purepg.rollout.trajectory import Act, ActionOutput, ActiveGames, Trajectory
 from purepg.task import Task
 from purepg.training import Method
 
+__all__ = ["DQN", "DQNState", "Replay", "Transitions"]
+
 
 @dataclass(frozen=True)
 class Replay:
-    """The last transitions, drawn from uniformly."""
+    """The last transitions, drawn from uniformly.
+
+    Attributes:
+      capacity: Transitions kept; the oldest make room.
+      batch_size: Transitions in each gradient step.
+      warm_up: Transitions before the first gradient step.
+    """
 
     capacity: int = 20_000
-    """Transitions kept; the oldest make room."""
     batch_size: int = 64
-    """Transitions of a gradient step."""
     warm_up: int = 1_000
-    """Transitions before the first gradient step."""
 
     def __post_init__(self):
         if not 1 <= self.batch_size <= self.capacity or not 0 <= self.warm_up <= self.capacity:
@@ -61,16 +66,26 @@ class Replay:
 
 
 class Transitions(NamedTuple):
-    """What the replay keeps."""
+    """What the replay keeps.
 
-    observation: jax.Array  # [..., *shape]
-    action: jax.Array  # [...] int
-    reward: jax.Array  # [...]
-    terminated: jax.Array  # [...] bool
-    following: jax.Array  # [..., *shape], the true next observation
+    Attributes:
+      observation: [..., *shape].
+      action: [...] int.
+      reward: [...].
+      terminated: [...] bool.
+      following: [..., *shape], the true next observation.
+    """
+
+    observation: jax.Array
+    action: jax.Array
+    reward: jax.Array
+    terminated: jax.Array
+    following: jax.Array
 
 
 class DQNState(NamedTuple):
+    """What an update changes."""
+
     params: Params
     target_params: Params  # θ⁻
     optimizer: Any  # optax state
@@ -86,6 +101,15 @@ class DQN(Method):
     An update plays T steps of N games (`Segments`) ε-greedily, puts them into the replay and takes `steps` gradient
     steps at `hyper.learning_rate`. Targets are in units of `hyper.reward_scale`.
 
+    Attributes:
+      task: What is played, in segments; its policy is `Softmax(network)`.
+      exploration: How often an action is random.
+      optimizer: Of the network.
+      replay: Which transitions are kept and drawn.
+      steps: Gradient steps per update.
+      target_rate: τ in (0, 1]: how far the target network moves towards the learned one after each gradient step.
+      double: The learned network chooses the next action, the target network says what it is worth.
+
     Raises:
       InvalidInput: actions are not finite in number, the policy is no softmax, whole games are asked for, or the replay
         cannot hold the rows of one update.
@@ -96,11 +120,8 @@ class DQN(Method):
     optimizer: Optimizer = Optimizer()
     replay: Replay = Replay()
     steps: int = 16
-    """Gradient steps an update."""
     target_rate: float = 0.01
-    """τ in (0, 1]: how far the target network moves towards the learned one after each gradient step."""
     double: bool = True
-    """The learned network chooses the next action, the target network says what it is worth."""
 
     def __post_init__(self):
         if self.steps < 1:
@@ -171,7 +192,14 @@ class DQN(Method):
     def target(
         self, hyper: Hyperparams, params: Params, target_params: Params, batch: Transitions
     ) -> jax.Array:
-        """y of each transition, `[B]`."""
+        """y of each transition, `[B]`.
+
+        Args:
+          hyper: its `discount` and `reward_scale`.
+          params: θ, of the learned network.
+          target_params: θ⁻, of the target network.
+          batch: B transitions.
+        """
         q = self._values(target_params, batch.following)  # [B, A]
         best = greedy(self._values(params, batch.following) if self.double else q)
         value = jnp.take_along_axis(q, best[:, None], axis=-1)[:, 0]

@@ -1,14 +1,14 @@
 """The cross-entropy method's arithmetic: who is best, and a distribution fitted to them.
 
-Elites are the k best. Of those as good as the k-th none is preferred: they share the places left, as in the mean over
-all ways to break the tie. NaN is below every number and never an elite. Where all are equal nothing is learned: there
-is `nothing_to_choose`, and a fit to all of them would only lose what the search knows.
+Elites are the k best. Candidates that tie with the k-th share the places that are left, as in the mean over all ways to
+break the tie. NaN is below every number and never an elite. Where all candidates are equal nothing is learned: there is
+`nothing_to_choose`, and a fit to all of them would only lose what the search knows.
 
 A fit by maximum likelihood has a closed form for a diagonal Gaussian (mean and variance of the elites) and for a table
-of probabilities (shares of the elites' actions). Both are smoothed towards the distribution before, by ρ, and kept from
-becoming certain by a noise floor σ₀.
+of probabilities (shares of the elites' actions). Both are smoothed, by ρ, towards the previous distribution, and
+a noise floor σ₀ keeps them from becoming certain.
 
-Gradients flow through returns and candidates as far as they are not compared; the method asks for none.
+Gradients flow through returns and candidates except where these are compared; the method takes none.
 
 Reference: Rubinstein and Kroese, The Cross-Entropy Method (2004), chapter 2; Szita and Lőrincz, Learning Tetris using
 the noisy cross-entropy method (2006), for the added variance.
@@ -17,12 +17,19 @@ the noisy cross-entropy method (2006), for the added variance.
 import jax
 import jax.numpy as jnp
 
+__all__ = ["elites", "fit_table", "nothing_to_choose", "refit"]
+
 
 def elites(returns: jax.Array, fraction: float, *, least: int = 1) -> tuple[jax.Array, jax.Array]:
-    """Weights `[C]` of the k = fraction · C (at least `least`) best of the returns `[C]`, and the k-th best return, [].
+    """Weights `[C]` of the k = fraction · C best returns, and the k-th best return, [].
 
-    1 for a return above the k-th best, 0 below; those equal to it share the places that are left. Where fewer than k
-    returns are numbers, these are the elites and the k-th best return is −inf.
+    A weight is 1 for a return above the k-th best, 0 below; those equal to it share the places that are left. Where
+    fewer than k returns are numbers, these are the elites and the k-th best return is −inf.
+
+    Args:
+      returns: `[C]`, of the candidates.
+      fraction: share of the candidates that are elites, in (0, 1].
+      least: k is at least this.
     """
     count = max(least, round(fraction * returns.shape[0]))
     ranked = _ranked(returns)
@@ -34,21 +41,35 @@ def elites(returns: jax.Array, fraction: float, *, least: int = 1) -> tuple[jax.
 
 
 def nothing_to_choose(returns: jax.Array, *, least: int = 1) -> jax.Array:
-    """Whether all of the returns `[C]` are equal, or fewer than `least` of them are numbers, []."""
+    """Whether there is nothing to learn from the returns, [] bool: all are equal, or too few are numbers.
+
+    Args:
+      returns: `[C]`, of the candidates.
+      least: how many have to be numbers.
+    """
     ranked = _ranked(returns)
     return (ranked.min() == ranked.max()) | (jnp.sum(~jnp.isnan(returns)) < least)
 
 
 def refit(
-    mean: jax.Array,  # [D]
-    std: jax.Array,  # [D]
-    candidates: jax.Array,  # [C, D]
-    weight: jax.Array,  # [C]
+    mean: jax.Array,
+    std: jax.Array,
+    candidates: jax.Array,
+    weight: jax.Array,
     *,
     smoothing: float,
     noise_floor: float,
 ) -> tuple[jax.Array, jax.Array]:
-    """μ and σ moved to those of the elites, each `[D]`; their variance gets the square of the floor on top."""
+    """μ and σ, each `[D]`, moved to those of the elites, to whose variance the square of the floor is added.
+
+    Args:
+      mean: `[D]`, μ before.
+      std: `[D]`, σ before.
+      candidates: `[C, D]`.
+      weight: `[C]`, as `elites` gives them.
+      smoothing: ρ in [0, 1), how much of μ and σ before is kept.
+      noise_floor: σ₀, at least 0.
+    """
     share = (weight / weight.sum())[:, None]
     elite_mean = (share * candidates).sum(axis=0)
     variance = (share * (candidates - elite_mean[None, :]) ** 2).sum(axis=0)
@@ -57,15 +78,24 @@ def refit(
 
 
 def fit_table(
-    logits: jax.Array,  # [O, A]
-    observation: jax.Array,  # [T, N] int
-    action: jax.Array,  # [T, N] int
-    weight: jax.Array,  # [T, N]
+    logits: jax.Array,
+    observation: jax.Array,
+    action: jax.Array,
+    weight: jax.Array,
     *,
     smoothing: float,
     noise_floor: float,
-) -> jax.Array:  # [O, A]
-    """log π after the maximum-likelihood fit to weighted rows; observations without any weight keep their π."""
+) -> jax.Array:
+    """log π `[O, A]` after the maximum-likelihood fit to weighted rows; an observation without weight keeps its π.
+
+    Args:
+      logits: `[O, A]`, of π before.
+      observation: `[T, N]` int, from 0 to O − 1.
+      action: `[T, N]` int, from 0 to A − 1.
+      weight: `[T, N]`, at least 0.
+      smoothing: ρ in [0, 1), how much of π before is kept.
+      noise_floor: σ₀ in [0, 1], the share of uniform actions.
+    """
     old = jax.nn.softmax(logits)
     count = jnp.zeros_like(old).at[observation, action].add(weight.astype(old.dtype))
     seen = count.sum(axis=-1, keepdims=True)

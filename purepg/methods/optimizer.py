@@ -1,4 +1,4 @@
-"""Optimisers of optax as a record: a name, and the course of the learning rate."""
+"""An optax optimiser as a record: its name and its learning-rate schedule."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,19 +10,24 @@ from purepg.errors import InvalidInput, whole_number
 from purepg.estimators import differentiable_steps
 from purepg.hyperparams import Hyperparams
 
+__all__ = ["Optimizer"]
+
 _OPTIMIZERS = {"sgd": optax.sgd, "adam": differentiable_steps.adam, "rmsprop": optax.rmsprop}
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """An optax optimiser and the course of its learning rate."""
+    """An optax optimiser and its learning-rate schedule.
+
+    Attributes:
+      name: The update rule.
+      schedule: How the learning rate falls from its start to 0 over `horizon` updates.
+      horizon: Updates until the schedule ends; apart from the number of updates, so that a run can be continued.
+    """
 
     name: Literal["adam", "sgd", "rmsprop"] = "adam"
-    """The update rule."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """How the learning rate falls from its start to 0 over `horizon` updates."""
     horizon: int = 0
-    """Updates until the schedule ends; apart from the number of updates, so that a run can be continued."""
 
     def __post_init__(self):
         for field, allowed in (("name", _OPTIMIZERS), ("schedule", ("constant", "linear", "cosine"))):
@@ -36,7 +41,12 @@ class Optimizer:
             whole_number("optimizer horizon", self.horizon, 0, 2**31 - 1)
 
     def transformation(self, hyper: Hyperparams, steps_per_update: int = 1) -> optax.GradientTransformation:
-        """Clips by the global norm of the whole gradient, then steps; learning rate and norm are traced."""
+        """Clips by the global norm of the whole gradient, then takes the optimiser's step.
+
+        Args:
+          hyper: its `learning_rate` and `max_gradient_norm`; traced.
+          steps_per_update: gradient steps in each update, at least 1: the schedule is stretched by that factor.
+        """
         horizon = max(self.horizon * steps_per_update, 1)
 
         def learning_rate(count):

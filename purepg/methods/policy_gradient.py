@@ -1,4 +1,4 @@
-"""The method: estimate the gradient, clip it, take one optimiser step up it."""
+"""Policy gradients: estimate ∇J, clip it, take one optimiser step uphill."""
 
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -20,8 +20,12 @@ from purepg.rollout.trajectory import Act
 from purepg.task import Task
 from purepg.training import Method
 
+__all__ = ["PolicyGradient", "PolicyGradientState"]
+
 
 class PolicyGradientState(NamedTuple):
+    """What an update changes."""
+
     params: Params
     optimizer: Any  # optax state
     estimator: EstimatorState
@@ -29,7 +33,13 @@ class PolicyGradientState(NamedTuple):
 
 @dataclass(frozen=True)
 class PolicyGradient(Method):
-    """A policy-gradient method: a task, an estimator of ∇J, an optimiser. Static."""
+    """A policy-gradient method: a task, an estimator of ∇J, an optimiser. Static.
+
+    Attributes:
+      task: What is played, and by which policy.
+      estimator: Of ∇J, as `purepg.estimators.make(name)` makes it.
+      optimizer: Takes the step up the estimate.
+    """
 
     task: Task
     estimator: Estimator

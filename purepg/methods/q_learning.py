@@ -13,7 +13,7 @@ N games play at once and each step updates the table. k games in the same cell c
 another: with targets from the table as it was before the step, and in the mean over their order, the cell moves by the
 share 1 − (1 − α)^k towards the mean of their targets. One game is the textbook's algorithm.
 
-No gradients: nothing here is differentiated.
+There are no gradients: nothing here is differentiated.
 
 Reference: Watkins and Dayan, Q-learning (1992); Sutton and Barto (2018), sections 6.4 to 6.6.
 """
@@ -44,10 +44,14 @@ from purepg.rollout.trajectory import Act, ActionOutput, ActiveGames, Learner, T
 from purepg.task import Task
 from purepg.training import Method
 
+__all__ = ["QLearning", "QLearningState", "move"]
+
 _TARGETS = ("q_learning", "sarsa", "expected_sarsa")
 
 
 class QLearningState(NamedTuple):
+    """What an update changes."""
+
     table: jax.Array  # [O, A]
     updates: jax.Array  # [] int32
     running: ActiveGames  # the games, [N, ...]
@@ -62,6 +66,11 @@ class QLearning(Method):
     N running games (`Segments`), each step followed by an update of the table: α is `hyper.learning_rate`, in (0, 1],
     γ `hyper.discount`.
 
+    Attributes:
+      task: What is played, in segments; its policy is `Softmax(Table())`.
+      target: What the table is moved towards.
+      exploration: How often an action is random.
+
     Raises:
       InvalidInput: actions or observations are not finite in number, the policy is no table, whole games are asked
         for, or a concrete α is outside (0, 1].
@@ -69,7 +78,6 @@ class QLearning(Method):
 
     task: Task
     target: Literal["q_learning", "sarsa", "expected_sarsa"] = "q_learning"
-    """What the table is moved towards."""
     exploration: Exploration = Exploration()
 
     def __post_init__(self):
@@ -153,13 +161,21 @@ class QLearning(Method):
 
 
 def move(
-    table: jax.Array,  # [O, A]
-    observation: jax.Array,  # [N] int
-    action: jax.Array,  # [N] int
-    target: jax.Array,  # [N]
+    table: jax.Array,
+    observation: jax.Array,
+    action: jax.Array,
+    target: jax.Array,
     rate: float | jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    """The table after N targets, and by how much each of them was off before, `[N]`."""
+    """The table `[O, A]` after N targets, and how far each target lay from the table before, `[N]`.
+
+    Args:
+      table: `[O, A]`, action values.
+      observation: `[N]` int, from 0 to O − 1.
+      action: `[N]` int, from 0 to A − 1.
+      target: `[N]`.
+      rate: α in [0, 1], the share of the way that one target moves its cell.
+    """
     before = table[observation, action]
     error = (target - before).astype(table.dtype)
     count = jnp.zeros_like(table).at[observation, action].add(1.0)[observation, action]

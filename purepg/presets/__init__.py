@@ -1,6 +1,6 @@
-"""For an environment and a name: the method, its numbers, how long to train.
+"""Presets: for an environment and a name, the method, its numbers and the length of training.
 
-table      every environment's presets: keywords, the first row that fits wins
+table      every environment's presets: keywords; the first row that matches wins
 defaults   the older name, `purepg.defaults.recipe`
 """
 

@@ -1,9 +1,9 @@
 """Presets that learn: for an environment and a name, the method, its numbers and how long to train.
 
-One table. A row says for which environments and names it is, and the keywords that a preset is made with; of the rows
-that collect as it is asked for (`num_steps` is for segments), the first that matches is taken, and the last ones match
-everything. The numbers are what `experiments/tune.py` found; where nothing is known about an environment they are those
-of a similar one, and often right.
+One table. A row names its environments and methods, and the keywords that a preset is made with. Of the rows that
+collect in the way asked for (those with `num_steps` collect segments) the first match wins, and the last ones match
+everything. The numbers are what `experiments/tune.py` found; an environment about which nothing is known gets those of
+a similar one, which are often right.
 
     q-learning, sarsa, expected-sarsa   a table of action values
     dqn                                 action values by a network, with replay
@@ -35,9 +35,17 @@ from purepg.policies.networks import MLP, Table
 from purepg.task import Games, Segments, Task
 from purepg.training import Method
 
+__all__ = ["METHODS", "NAMES", "TABLE", "Preset", "preset"]
+
 
 class Preset(NamedTuple):
-    """What `purepg train` runs."""
+    """What `purepg train` trains, and for how long.
+
+    Attributes:
+      method: What is trained.
+      hyper: Its numbers.
+      num_updates: Length of the run.
+    """
 
     method: Any
     hyper: Hyperparams
@@ -47,16 +55,16 @@ class Preset(NamedTuple):
 def preset(
     env: EnvironmentSpec | str, name: str, collect: str | None = None, num_updates: int | None = None
 ) -> Preset:
-    """What learns in an environment, by a name.
+    """A method, its numbers and a length of training that suit an environment.
 
     Args:
       env: spec or id.
-      name: an estimator's, one of `purepg.estimators.NAMES`, or another method's, one of `purepg.presets.METHODS`.
-      collect: "games" or "segments", where it shall not be the estimator's own way.
-      num_updates: another length of the run; schedules are as long.
+      name: of an estimator, one of `purepg.estimators.NAMES`, or of another method, one of `purepg.presets.METHODS`.
+      collect: "games" or "segments"; none: the estimator's own way.
+      num_updates: another length of the run, to which schedules are fitted; none: the preset's own.
 
     Raises:
-      InvalidInput: a name is unknown, or they do not go together.
+      InvalidInput: a name is unknown, or environment, method and way to collect do not go together.
     """
     spec = environments.environment(env) if isinstance(env, str) else env
     known = lookup("estimator or method", name, estimators.NAMES | METHODS)
@@ -95,9 +103,8 @@ def _policy_gradient(
     network = Table() if inputs.num_categories is not None else MLP((128,), "relu") if image else MLP()
     policy = Softmax(network) if environments.is_discrete(spec) else Gaussian(network)
     wide = spec.name == "MountainCarContinuous-v0"
-    if (
-        wide
-    ):  # bounds are at 1: noise of 3 pushes with full force, back and forth, and so finds the goal by chance
+    if wide:
+        # Bounds are at 1: noise of 3 pushes with full force, back and forth, and so finds the goal by chance.
         policy = Gaussian(MLP(), "fixed", 3.0)
     task = Task(spec, policy, collect, normalize_observations=wide)
     optimizer: Any = Optimizer("adam", schedule, 0 if schedule == "constant" else length)  # pyright: ignore
@@ -159,10 +166,11 @@ _TABULAR = ("q-learning", "sarsa", "expected-sarsa")
 def _row(
     env: str, names: tuple[str, ...] | str, **keywords: Any
 ) -> tuple[str, tuple[str, ...], dict[str, Any]]:
-    """
+    """A row of the table.
+
     Args:
       env: an environment's name, "integers" for observations, "discrete" or "continuous" for actions, "*" for all.
-      names: those that the row is for, "*" for all.
+      names: of estimators and methods, "*" for all.
       **keywords: fields of `Hyperparams`, of `Games` or `Segments`, `num_updates`, and what the method is made with.
     """
     return env, (names,) if isinstance(names, str) else names, keywords
@@ -229,7 +237,7 @@ TABLE = (
          max_gradient_norm=0.5, num_updates=1000, schedule="linear"),
     _row("Catch-bsuite", "*", num_games=64, num_steps=32, learning_rate=3e-3, trace_decay=0.98,
          entropy_coefficient=0.01, num_updates=300, schedule="linear"),
-    # What is not known.
+    # Everything else.
     _row("*", "*", num_games=64, num_steps=32, learning_rate=3e-3, entropy_coefficient=0.01,
          max_gradient_norm=2.0, num_updates=500, schedule="linear"),
     _row("*", _PLAIN, num_games=64, learning_rate=3e-3, num_updates=200),

@@ -23,6 +23,8 @@ from purepg.training import Method, TrainState
 if TYPE_CHECKING:
     import xarray
 
+__all__ = ["Result", "concatenate", "from_plan", "load", "load_dataset", "to_dataset"]
+
 _UNITS = {
     "return": ("undiscounted return per finished game", "reward"),
     "length": ("length per finished game", "steps"),
@@ -44,12 +46,20 @@ _UNITS = {
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """What `purepg.run` gives back. Equal to another where all but the clocks is, number by number."""
+    """What `purepg.run` returns. Two results are equal if everything but the clocks is, number by number.
+
+    Attributes:
+      method: What was trained.
+      hyper: Its numbers, shared by all seeds or `[S]`.
+      state: `[S, ...]`, the final state of every seed; of a run saved in an earlier format, what its file lacks
+        is a shape and a type.
+      dataset: Labelled arrays, dims ("seed", "iteration"), one iteration per update.
+    """
 
     method: Method
     hyper: Hyperparams
-    state: TrainState  # [S, ...]; of a run of an earlier format what its file lacks is shape and type (`old_runs`)
-    dataset: "xarray.Dataset"  # dims ("seed", "iteration"), one iteration an update
+    state: TrainState
+    dataset: "xarray.Dataset"
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Result):
@@ -69,12 +79,26 @@ class Result:
         return self.dataset["seed"].values
 
     def params(self, seed: int) -> Params:
-        """The trained parameters of one seed, by its number."""
+        """The trained parameters of one seed.
+
+        Args:
+          seed: its number.
+
+        Raises:
+          InvalidInput: the run has no such seed, or has it several times.
+        """
         index = self._index(seed)
         return jax.tree.map(lambda x: x[index], self.method.params(self.state.learner))
 
     def hyper_of(self, seed: int) -> Hyperparams:
-        """The hyper-parameters of one seed, by its number: where they differ between seeds, its own."""
+        """The hyper-parameters of one seed: its own where seeds differ in them.
+
+        Args:
+          seed: its number.
+
+        Raises:
+          InvalidInput: the run has no such seed, or has it several times.
+        """
         return hyperparams.some(self.hyper, self.method.task.env, self._index(seed))
 
     def _index(self, seed: int) -> int:
@@ -90,11 +114,18 @@ class Result:
         return int(index)
 
     def training_return(self, last: int) -> np.ndarray:
-        """Mean return of the games that ended in the `last` updates, [S]; NaN where none did or one's was NaN."""
+        """Mean return of the games that ended in the last updates, `[S]`; NaN where none did or one's return was NaN.
+
+        Args:
+          last: how many updates, 1 to their number.
+        """
         return seed_metrics.mean_of_games(self.dataset, last)
 
     def save(self, directory: str | os.PathLike) -> pathlib.Path:
-        """Writes the run to a new folder (`purepg.runs.run_folder` tells what is in it).
+        """Writes the run to a new folder (`purepg.runs.run_folder` says what is in it) and returns its path.
+
+        Args:
+          directory: the folder, which must not exist.
 
         Raises:
           InvalidInput: the folder exists, or cannot be written.
@@ -129,11 +160,14 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def load(directory: str | os.PathLike) -> Result:
-    """Reads a saved run; of one that is not finished, what its newest checkpoint holds.
+    """Reads a saved run; of an unfinished one, what its newest checkpoint holds.
+
+    Args:
+      directory: the run's folder.
 
     Raises:
-      InvalidInput: there is no run in this folder, it is damaged, another version of purepg wrote it, or nothing of it
-        is saved yet.
+      InvalidInput: there is no run in this folder, it is damaged, another version of purepg wrote it, or it has no
+        checkpoint yet.
     """
     folder = files.path(directory)
     plan = run_folder.read_plan(folder)
@@ -150,7 +184,10 @@ def load(directory: str | os.PathLike) -> Result:
 
 
 def load_dataset(directory: str | os.PathLike) -> "xarray.Dataset":
-    """The labelled arrays of a saved run or study alone; of a finished one, none of the user's code is needed.
+    """The labelled arrays alone of a saved run or study; of a finished one, this needs none of the user's code.
+
+    Args:
+      directory: its folder.
 
     Raises:
       InvalidInput: as `load`.
@@ -166,7 +203,15 @@ def from_plan(
     attrs: dict[str, Any],
     evaluation_return: np.ndarray | None = None,
 ) -> Result:
-    """The result of a plan, finished or not."""
+    """The result of a plan, finished or not.
+
+    Args:
+      plan: what was to be done.
+      state: `[S, ...]`, of every seed.
+      metrics: `[S, U]`, of every update made.
+      attrs: of the dataset, such as the clocks.
+      evaluation_return: `[S]`, if the seeds were evaluated.
+    """
     extra = {"frozen_at": np.asarray(state.frozen_at)}
     if evaluation_return is not None:
         extra["evaluation_return"] = evaluation_return
@@ -186,14 +231,24 @@ def from_plan(
 
 
 def concatenate(pieces: list[Metrics]) -> Metrics:
-    """Metrics `[R, U]` from pieces along the updates."""
+    """Metrics `[R, U]` from pieces along the updates.
+
+    Args:
+      pieces: metrics `[R, u]`, at least one.
+    """
     return jax.tree.map(lambda *parts: np.concatenate(parts, axis=1), *pieces)
 
 
 def to_dataset(metrics: Metrics, seeds: np.ndarray, extra: dict[str, np.ndarray]) -> "xarray.Dataset":
-    """Metrics `[S, U]` as means with their counts, and `extra` arrays `[S]`, all labelled.
+    """Labelled arrays: metrics as means with their counts.
 
-    A mean over nothing is NaN with count 0. Counts that are all 1 are left out, unless a mean is NaN with one.
+    A mean over nothing is NaN with count 0. Counts that are all 1 are left out, unless a mean is NaN with one: NaN with
+    a count is a failure, without one it is none.
+
+    Args:
+      metrics: sums and counts `[S, U]`.
+      seeds: `[S]`, the seed numbers.
+      extra: name → `[S]`, what is known once per seed.
     """
     import xarray
 
@@ -202,9 +257,7 @@ def to_dataset(metrics: Metrics, seeds: np.ndarray, extra: dict[str, np.ndarray]
         total, count = np.asarray(total), np.asarray(count)
         mean = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
         variables[name] = (("seed", "iteration"), mean)
-        if (
-            not (count == 1).all() or np.isnan(mean).any()
-        ):  # NaN with a count is a failure, without one it is none
+        if not (count == 1).all() or np.isnan(mean).any():
             variables[f"{name}_count"] = (("seed", "iteration"), count)
     variables |= {name: (("seed",), values) for name, values in extra.items()}
     num_updates = next(iter(metrics.values())).sum.shape[1]

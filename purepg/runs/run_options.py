@@ -1,4 +1,4 @@
-"""How a run is carried out, whatever it trains: what `run`, `study` and the command line hand on as one record."""
+"""How a run is carried out, whatever it trains: the options that `run`, `study` and the command line pass on."""
 
 import math
 from collections.abc import Callable
@@ -15,20 +15,39 @@ from purepg.runs.plans import Plan
 from purepg.task import AUTOMATIC
 from purepg.training import Method, fitted
 
+__all__ = ["Progress", "RunOptions"]
+
 
 class Progress(NamedTuple):
-    """How far a run is, all seeds together."""
+    """How far a run has come, all seeds together.
 
-    iteration: int  # updates done
-    num_updates: int  # of the whole run; with a budget of steps, as many as it will last at the pace so far
-    mean_return: float  # over the games that ended in the last update, of all seeds; NaN where none did
-    steps_per_second: float  # environment steps trained on, compilation apart
+    Attributes:
+      iteration: Updates made.
+      num_updates: Of the whole run; with a budget of steps, as many as it will last for at the pace so far.
+      mean_return: Over the games of all seeds that ended in the last update; NaN where none did.
+      steps_per_second: Environment steps trained on, without the time for compilation.
+      seconds_left: At the pace so far.
+    """
+
+    iteration: int
+    num_updates: int
+    mean_return: float
+    steps_per_second: float
     seconds_left: float
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """The arguments of `purepg.run` and `purepg.study` of the same names, checked when they are made."""
+    """The arguments of `purepg.run` and `purepg.study` of the same names, checked when they are made.
+
+    Attributes:
+      num_steps: Budget of environment steps of each seed.
+      evaluation_games: Games of an evaluation of each seed.
+      evaluate_every: Updates between two evaluations.
+      placement: Where the seed axis goes.
+      checkpoint_seconds: Least time between two checkpoints.
+      report: Called between chunks of updates.
+    """
 
     num_steps: int | None = None
     evaluation_games: int = 100
@@ -51,7 +70,12 @@ class RunOptions:
     def fitted(
         self, method: Method, hyper: Hyperparams, num_updates: int | None
     ) -> tuple[Method, Hyperparams, int | None]:
-        """Method and numbers fitted to one another (`training.fitted`), and the most updates, if there is a limit.
+        """Method and numbers fitted to each other (`training.fitted`), and the most updates, if there is a limit.
+
+        Args:
+          method: what to train.
+          hyper: its numbers.
+          num_updates: at most; none: 100, or as many as the budget of steps lasts for.
 
         Raises:
           InvalidInput: they do not go together, or not with these options.
@@ -70,7 +94,14 @@ class RunOptions:
         return method, hyper, num_updates
 
     def plan(self, method: Method, hyper: Hyperparams, numbers: np.ndarray, num_updates: int | None) -> Plan:
-        """What a run with these options is to do, as its folder keeps it."""
+        """What a run with these options is to do, as its folder keeps it.
+
+        Args:
+          method: what to train.
+          hyper: its numbers, scalars or `[R]`.
+          numbers: `[R]`, the seed numbers.
+          num_updates: at most; none: as many as the budget of steps lasts for.
+        """
         return Plan(
             method=method,
             hyper=hyper,

@@ -1,4 +1,4 @@
-"""The host loop: hundreds of seeds through compiled chunks of updates, with progress between them."""
+"""The host loop: trains hundreds of seeds in compiled chunks of updates and reports progress in between."""
 
 import contextlib
 import math
@@ -26,6 +26,8 @@ from purepg.runs.run_options import Progress, RunOptions
 from purepg.task import on
 from purepg.training import Method, init
 
+__all__ = ["check_memory", "evaluate_seeds", "resume", "run", "start"]
+
 
 @memory.explained()
 def run(
@@ -46,27 +48,30 @@ def run(
 
     Args:
       method: what to train; static.
-      hyper: numbers, the same for every seed, or arrays `[R]` with one for each entry of `seeds`; defaults if none.
+      hyper: the numbers, the same for every seed, or arrays `[R]` with one per entry of `seeds`; none: the defaults.
       seeds: how many (numbered from 0), or their numbers. A seed's result depends on its number alone. Where `hyper`
-        has arrays, a seed may be there several times.
-      num_updates: updates of each seed, at most; none: 100, or with `num_steps` as many as that lasts.
-      num_steps: a budget of environment steps: each seed stops after the first update in which its own reach it.
-        What it played beyond is at most an update; later values of its metrics are NaN with count 0.
+        has arrays, a seed may appear several times.
+      num_updates: updates of each seed, at most; none: 100, or with `num_steps` as many as that lasts for.
+      num_steps: a budget of environment steps per seed: each seed stops after the first update in which its own steps
+        reach it, less than an update beyond it. Later values of its metrics are NaN with count 0.
       evaluation_games: games of an evaluation of each seed; 0 for none.
-      evaluate_every: updates between two evaluations during training, a divisor of `num_updates`, if given; 0: only at
-        the end. They are the metric "greedy_return", draw from keys of their own and leave the training as it is.
-      placement: where the seed axis goes, as of `purepg.seeds.map`: "sequential", "vmap" or "shared"; "auto" is what
-        suits the devices, "shared" on a CPU with more of them than seeds.
-      directory: a new folder to save the run in, with checkpoints from which `purepg.resume` goes on; none: the run is
-        in memory alone.
-      checkpoint_seconds: time between two checkpoints at least; they are written between chunks of updates.
-      report: called between chunks of updates.
+      evaluate_every: updates between two evaluations during training, a divisor of `num_updates` if that is given; 0:
+        only at the end. They are the metric "greedy_return", have their own keys and do not change the training.
+      placement: where the seed axis goes, as in `purepg.seeds.map`: "sequential", "vmap" or "shared"; "auto" is what
+        suits the devices, "shared" on a CPU with more devices than seeds.
+      directory: a new folder to save the run in, with checkpoints from which `purepg.resume` continues; none: the run
+        is only in memory.
+      checkpoint_seconds: least time between two checkpoints; they are written between chunks of updates.
+      report: called with a `Progress` between chunks of updates.
 
-    Interrupting (Ctrl-C) ends the training after the running chunk and returns what was done, evaluated if the run is
-    in memory alone, else ready to be resumed.
+    An interruption (Ctrl-C) ends the training after the current chunk and returns what was done: evaluated if the run
+    is only in memory, otherwise ready to be resumed.
 
     Returns:
       A result with the seed axis in every array; compile and run time are attributes of its dataset.
+
+    Raises:
+      InvalidInput: method, numbers and options do not go together, the folder exists, or memory does not suffice.
     """
     options = RunOptions(
         num_steps=num_steps,
@@ -89,9 +94,16 @@ def run(
 def check_memory(
     method: Method, hyper: Hyperparams, num_seeds: int, num_updates: int | None, options: RunOptions
 ) -> None:
-    """
+    """Refuses a run that needs more memory than there is, as far as that is known before compiling.
+
+    Args:
+      method, hyper: what to train, and its numbers.
+      num_seeds: how many replicates.
+      num_updates: at most; none: unknown.
+      options: of the run.
+
     Raises:
-      InvalidInput: a run of so many seeds needs more memory than there is, by what is known before compiling.
+      InvalidInput: it needs more.
     """
     together = Place(num_seeds, options.placement, may_share=True).at_a_time
     memory.check_training(
@@ -107,7 +119,12 @@ def check_memory(
 
 
 def start(plan: Plan, directory: str | os.PathLike | None, options: RunOptions) -> Result:
-    """Carries a plan out, saved in a new folder if one is given."""
+    """Carries out a plan.
+
+    Args:
+      plan, options: what to do, and how.
+      directory: a new folder to save the run in; none: in memory only.
+    """
     return carry_out(plan, None if directory is None else run_folder.create(directory, plan), options)
 
 
@@ -118,9 +135,14 @@ def resume(
     checkpoint_seconds: float = 60.0,
     report: Callable[[Progress], None] | None = None,
 ) -> Result:
-    """Goes on with a run that `run(..., directory=...)` began: to the bit what it would have been uninterrupted.
+    """Continues a run that `run(..., directory=...)` began: the result is to the bit that of an uninterrupted run.
 
-    A finished run is read and nothing else. A damaged checkpoint is named in a warning and the one before taken.
+    A finished run is only read. A damaged checkpoint is named in a warning, and the one before it is taken.
+
+    Args:
+      directory: the run's folder.
+      checkpoint_seconds: least time between two checkpoints.
+      report: called with a `Progress` between chunks of updates.
 
     Raises:
       InvalidInput: there is no run in this folder, or it cannot be read.
@@ -139,11 +161,14 @@ def evaluate_seeds(
 ) -> Evaluation:
     """Fresh games of every seed of a run: arrays `[S, num_games]`.
 
-    The games' randomness comes from each seed's own key and the number `stream`, and is another than that of the games
-    which `run` itself plays.
+    Args:
+      result: of the run.
+      num_games: per seed, at least 1.
+      deterministic: play the policy's mode, else samples from it.
+      stream: 0 to 2^32 − 1, from which, with each seed's key, the games' randomness comes; `run` itself uses another.
 
     Raises:
-      InvalidInput: `num_games` is no whole number of at least 1, or `stream` none from 0 to 2^32 - 1.
+      InvalidInput: `num_games` or `stream` is no whole number in its range.
     """
     num_games = whole_number("num_games", num_games, 1)
     stream = whole_number("stream", stream, 0, 2**32 - 1)
@@ -157,13 +182,13 @@ def evaluate_seeds(
 
 
 def carry_out(plan: Plan, folder: pathlib.Path | None, options: RunOptions) -> Result:
-    """What is left of a plan, saved in its folder if it has one, which is held meanwhile."""
+    """Carries out the rest of a plan, saved in its folder, if it has one, which is locked meanwhile."""
     if folder is None:
         job = _Run(plan, None)
         job.train(None, options)
         return job.result(evaluate=plan.evaluation_games > 0)
     with folder_lock.hold(folder):
-        if run_folder.is_finished(folder):  # by the one who held it before
+        if run_folder.is_finished(folder):  # by the process that held it before
             return results.load(folder)
         with contextlib.closing(run_folder.checkpoints(folder, plan)) as checkpoints:
             job = _Run(plan, checkpoints.newest(run_folder.template(plan)))
@@ -205,7 +230,7 @@ class _Run:
         return self._reached._replace(state=self.place.unpad(self._reached.state))
 
     def train(self, checkpoints: Checkpoints | None, options: RunOptions) -> bool:
-        """The updates that are left; whether they were all done."""
+        """Makes the updates that are left; whether all of them were made."""
         plan, before = self.plan, self._reached
         expected = run_length.before(plan.method.task, plan.num_updates, plan.num_steps)
         per_chunk = run_length.chunk(expected, plan.evaluate_every or 1)
@@ -224,7 +249,7 @@ class _Run:
                 pieces = [*self._reached.metrics, metrics]
                 self._reached = RunProgress(state, pieces, iteration, before.seconds + now - started)
                 if checkpoints and now - saved >= options.checkpoint_seconds:
-                    checkpoints.save(self.reached, now=saved == -math.inf)  # before anybody is told of it
+                    checkpoints.save(self.reached, now=saved == -math.inf)  # before anyone hears of it
                     saved = now
                 if options.report is not None:
                     options.report(_progress(self._reached, before, plan))

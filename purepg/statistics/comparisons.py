@@ -1,4 +1,4 @@
-"""Which of two configurations is better, by how much, and how sure that is: from one number a seed on each side.
+"""Which of two configurations is better, by how much, and how sure that is: from one number per seed on each side.
 
     difference      mean(x) − mean(y), with a t interval and its p value: paired where seeds are, Welch's otherwise
     improvement     P(X > Y) + ½ P(X = Y), the chance that a new run of one beats a new run, by another seed, of the
@@ -9,13 +9,13 @@
 Pairing by seed number is never wrong; it gains power only as far as two runs with the same number resemble each other,
 which they do while the policies are still alike. The effect size leaves pairing aside, so that it compares across
 studies, and the number of seeds needed is that of independent runs. It is as uncertain as the effect it comes from: a
-plan, not a finding. Several pairs at once get Holm's correction: the chance of one false finding or more among them
-stays at 5 %.
+plan, not a finding. Several pairs at once get Holm's correction, which keeps the chance of any false finding among them
+at 5 %.
 
 A seed without a finite number makes difference, p value and effect size NaN. It does not hide from the improvement,
 where NaN loses against every number. Larger is better.
 
-Measured coverage of nominal 95 %, 4000 repetitions of 10, 20 and 64 seeds a side (`experiments/interval_coverage.py`):
+Measured coverage of nominal 95 % (`experiments/interval_coverage.py`), 4000 repetitions, 10, 20 and 64 seeds per side:
 difference by Welch 94.8 to 96.2 % (normal, Beta(8, 2), Gamma(4), exponential); improvement 95.2 to 97.1 % for
 independent normal runs, P from 0.5 to 0.95. For pairs with a correlation of 0 or 0.5 95.1 to 98.1 %; with one of 0.9
 97.5 to 100 % of 10 seeds, 97.2 to 99.5 % of 20, 96.4 to 97.5 % of 64: too wide where few seeds are much alike.
@@ -38,25 +38,41 @@ import scipy.stats
 from purepg.errors import InvalidInput
 from purepg.statistics.intervals import check_seeds, rank_values, upper, wilson_interval
 
+__all__ = ["Comparison", "compare_all", "compare_pair", "effect_size", "holm", "power", "seeds_needed"]
+
 
 class Comparison(NamedTuple):
-    """What the seeds say about `first` against `second`."""
+    """What the seeds say about `first` against `second`.
+
+    Attributes:
+      first, second: Names of the two configurations.
+      num_first, num_second: Their numbers of seeds.
+      paired: Whether seeds of the same number were paired.
+      difference: Of the means, first − second.
+      low, high: Ends of the difference's t interval.
+      p_value: Two-sided, of equal means.
+      adjusted_p_value: Holm's, over all pairs of `compare_all`.
+      improvement: P(first > second) + ½ P(first = second).
+      improvement_low, improvement_high: Ends of its interval.
+      effect_size: Hedges' g.
+      seeds_needed: On each side, for 80 % power at 5 %; inf where there is no effect.
+    """
 
     first: str
     second: str
     num_first: int
     num_second: int
     paired: bool
-    difference: float  # of the means, first − second
-    low: float  # t interval of the difference
+    difference: float
+    low: float
     high: float
-    p_value: float  # two-sided, of equal means
-    adjusted_p_value: float  # Holm's, over all pairs of `compare_all`
-    improvement: float  # P(first > second) + ½ P(first = second)
+    p_value: float
+    adjusted_p_value: float
+    improvement: float
     improvement_low: float
     improvement_high: float
-    effect_size: float  # Hedges' g
-    seeds_needed: float  # a side, for 80 % power at 5 %; inf where there is no effect
+    effect_size: float
+    seeds_needed: float
 
 
 def compare_pair(
@@ -67,20 +83,19 @@ def compare_pair(
     names: tuple[str, str] = ("first", "second"),
     confidence: float = 0.95,
 ) -> Comparison:
-    """Comparison of two configurations, from one number a seed, `first` [S1] and `second` [S2].
+    """Comparison of two configurations, from one number per seed.
 
-    Where neither side has any spread, the p value is 0 or 1: the assumption of normal numbers says so, not the seeds.
-    With one seed on a side there is no interval and no p value.
+    Where neither side has any spread, the p value is 0 or 1: it follows from the assumption of normal numbers, not from
+    the seeds. With a single seed on a side there is no interval and no p value.
 
     Args:
-      first: larger is better.
-      second: as `first`.
-      paired: `first[i]` and `second[i]` have the same seed number.
-      names: what to call them.
+      first, second: `[S1]` and `[S2]`, one number per seed; larger is better.
+      paired: whether `first[i]` and `second[i]` have the same seed number.
+      names: of the two configurations.
       confidence: of the intervals, in (0, 1).
 
     Raises:
-      InvalidInput: no seeds, more than one number a seed, or a pair without a partner.
+      InvalidInput: no seeds, more than one number per seed, or different numbers of seeds to pair.
     """
     first, second = check_seeds(first), check_seeds(second)
     if paired and len(first) != len(second):
@@ -88,7 +103,7 @@ def compare_pair(
             f"{len(first)} and {len(second)} seeds cannot be paired: give the same seeds in the same order, or "
             "paired=False"
         )
-    upper(confidence)  # refuses what is none
+    upper(confidence)  # refuses what is no confidence
     difference, low, high, p_value = _difference(first, second, paired=paired, confidence=confidence)
     improvement, interval = probability_of_improvement(first, second, paired=paired, confidence=confidence)
     effect = effect_size(first, second)
@@ -118,13 +133,13 @@ def compare_all(
     """All pairs of configurations, in the order given, with Holm's correction over the pairs.
 
     Args:
-      values: name → [S], one number a seed.
-      seeds: name → [S], the seed numbers. Configurations with the same numbers are paired by them; without `seeds`
+      values: name → `[S]`, one number per seed; larger is better.
+      seeds: name → `[S]`, the seed numbers. Configurations with the same numbers are paired by them; without `seeds`
         nothing is paired.
-      confidence: of the intervals, each for itself.
+      confidence: of each interval by itself, in (0, 1).
 
     Raises:
-      InvalidInput: as `compare_pair`; seed numbers that do not go with the values, or twice the same.
+      InvalidInput: as `compare_pair`; or the seed numbers do not fit the values, or repeat.
     """
     values = {name: check_seeds(x) for name, x in values.items()}
     numbers = None if seeds is None else {name: _check_numbers(name, values[name], seeds) for name in values}
@@ -140,7 +155,11 @@ def compare_all(
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
-    """Holm's adjusted p values of `p_values` [K]. Returns [K]; NaN stays NaN and counts as a test that was made."""
+    """Holm's adjusted p values, `[K]`.
+
+    Args:
+      p_values: `[K]`, in [0, 1]; NaN stays NaN and counts as a test that was made.
+    """
     p_values = np.asarray(p_values, np.float64)
     order = np.argsort(p_values)  # NaN last
     steps = p_values[order] * np.arange(len(p_values), 0, -1)
@@ -150,9 +169,12 @@ def holm(p_values: np.ndarray) -> np.ndarray:
 
 
 def effect_size(first: np.ndarray, second: np.ndarray) -> float:
-    """Hedges' g of `first` [S1] against `second` [S2]: the difference in pooled standard deviations, without its bias.
+    """Hedges' g: the difference of the means in pooled standard deviations, corrected for bias.
 
-    NaN with fewer than three seeds in all or a number that is not finite; infinite where nothing varies but the means.
+    NaN with fewer than three seeds in all or a number that is not finite; infinite where only the means differ.
+
+    Args:
+      first, second: `[S1]` and `[S2]`, one number per seed.
     """
     freedom = len(first) + len(second) - 2
     mean_first, variance_first = _moments(first)
@@ -167,7 +189,13 @@ def effect_size(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def power(effect: float, num_seeds: int, significance: float = 0.05) -> float:
-    """Chance that a two-sided two-sample t test with `num_seeds` a side finds this effect, in standard deviations."""
+    """Chance that a two-sided two-sample t test finds an effect.
+
+    Args:
+      effect: difference of the means in standard deviations.
+      num_seeds: on each side, at least 2.
+      significance: of the test, in (0, 1).
+    """
     freedom, centre = 2 * num_seeds - 2, abs(effect) * math.sqrt(num_seeds / 2)
     if centre > 30:  # beyond what the noncentral distribution computes, and certain enough
         return 1.0
@@ -177,7 +205,13 @@ def power(effect: float, num_seeds: int, significance: float = 0.05) -> float:
 
 
 def seeds_needed(effect: float, power_wanted: float = 0.8, significance: float = 0.05) -> float:
-    """Seeds a side, at least 2, with which `power` is that; inf for no effect, NaN for NaN."""
+    """Seeds on each side, at least 2, with which the test has this power; inf for no effect, NaN for NaN.
+
+    Args:
+      effect: difference of the means in standard deviations, such as Hedges' g.
+      power_wanted: chance that the test finds it, in (0, 1).
+      significance: of the test, in (0, 1).
+    """
     if math.isnan(effect) or effect == 0:
         return math.nan if math.isnan(effect) else math.inf
     quantiles = scipy.stats.norm.ppf((1 - significance / 2, power_wanted)).sum()
@@ -191,8 +225,8 @@ def _check_numbers(name: str, values: np.ndarray, seeds: Mapping[str, np.ndarray
     numbers = np.asarray(seeds.get(name, ()))
     if numbers.shape != values.shape or len(np.unique(numbers)) < len(numbers):
         raise InvalidInput(
-            f"{name!r} has {len(values)} values and seed numbers {numbers.tolist()}: give each value a number of "
-            "its own"
+            f"{name!r} has {len(values)} values and seed numbers {numbers.tolist()}: give each value its own "
+            "number"
         )
     return numbers
 
@@ -200,7 +234,7 @@ def _check_numbers(name: str, values: np.ndarray, seeds: Mapping[str, np.ndarray
 def _difference(
     first: np.ndarray, second: np.ndarray, *, paired: bool, confidence: float
 ) -> tuple[float, float, float, float]:
-    """Difference of the means, low and high of its t interval, p value."""
+    """Difference of the means, lower and upper end of its t interval, p value."""
     difference = _moments(first)[0] - _moments(second)[0]
     with warnings.catch_warnings(action="ignore"):  # of a single seed, a side that hardly varies, infinities
         spread = np.ptp(first - second) if paired else np.ptp(first) + np.ptp(second)

@@ -1,6 +1,6 @@
-"""One number for each seed of a run's dataset: what statistics and comparisons take. Larger is better.
+"""One number per seed from a run's dataset, for statistics and comparisons. Larger is better.
 
-Every seed is measured over its own updates: where it has used up a budget of steps, nothing after that counts.
+Every seed is measured over its own updates: nothing counts after it has used up its budget of steps.
 
 greedy   mean return of the fresh greedy games after training
 final    mean return of the training games that ended in the last tenth of the updates
@@ -8,10 +8,10 @@ best     highest mean training return over a tenth of the updates
 area     mean training return over all steps played, the area under the learning curve
 speed    minus the environment steps until solved; −inf where a seed does not solve its environment
 
-A seed has *solved* its environment if what training left of it does: its metric `greedy`, or `final` where no greedy
-games were played, is at least the environment's number. It has done so since its training return, averaged over a
-tenth of the updates, first reached that number (at the latest at the end of training). A seed that was there and
-collapsed has not.
+A seed has *solved* its environment if it does so after training: its metric `greedy`, or `final` where no greedy games
+were played, is at least the environment's threshold. It counts as solved from the update on in which its training
+return, averaged over a tenth of the updates, first reached the threshold (or from the end of training). A seed that
+reached the threshold and then collapsed has not solved it.
 """
 
 from collections.abc import Callable
@@ -27,6 +27,22 @@ from purepg.statistics import learning_curve
 if TYPE_CHECKING:
     import xarray
 
+__all__ = [
+    "LABELS",
+    "Overshoot",
+    "counts",
+    "final",
+    "mean_of_games",
+    "num_updates",
+    "overshoot",
+    "seed_metric",
+    "solved",
+    "solved_at",
+    "solved_since",
+    "steps_so_far",
+    "steps_until_solved",
+]
+
 LABELS = {
     "greedy": "mean return of greedy games",
     "final": "mean return at the end of training",
@@ -39,15 +55,15 @@ LABELS = {
 def seed_metric(
     dataset: "xarray.Dataset", kind: str = "greedy", threshold: float | None = None
 ) -> np.ndarray:
-    """One number a seed, [S]; NaN where no episode ended or a return was not a number.
+    """One number per seed, `[S]`; NaN where no episode ended or a return was not a number.
 
     Args:
       dataset: of a run, dims ("seed", "iteration").
       kind: one of `LABELS`.
-      threshold: the return that counts as solved; none: the environment's own, where it has one.
+      threshold: the return that counts as solved; none: the environment's own, if it has one.
 
     Raises:
-      InvalidInput: an unknown kind, or one that this dataset has nothing for.
+      InvalidInput: the kind is unknown, or the dataset lacks what it is made from.
     """
     lookup("seed metric", kind, LABELS)
     if kind == "greedy":
@@ -67,12 +83,16 @@ def seed_metric(
 
 
 def mean_of_games(dataset: "xarray.Dataset", last: int) -> np.ndarray:
-    """Mean return of the training games that ended in a seed's `last` updates, [S], each game with the same weight.
+    """Mean return of the training games that ended in each seed's last updates, `[S]`, every game weighted equally.
 
-    NaN where none did, or one's return was NaN.
+    NaN where none did, or the return of one was NaN.
+
+    Args:
+      dataset: of a run, dims ("seed", "iteration").
+      last: how many updates, 1 to their number.
 
     Raises:
-      InvalidInput: there are not so many updates.
+      InvalidInput: there are fewer updates.
     """
     updates = dataset["return"].shape[1]
     if not 1 <= last <= updates:
@@ -81,34 +101,57 @@ def mean_of_games(dataset: "xarray.Dataset", last: int) -> np.ndarray:
 
 
 def final(dataset: "xarray.Dataset") -> np.ndarray:
-    """`mean_of_games` of the last tenth of a seed's updates, [S]; where no game ended then, of the newest with one."""
+    """`mean_of_games` over the last tenth of each seed's updates, `[S]`; where no game ended then, of
+    the newest update in which one did.
+
+    Args:
+      dataset: of a run, dims ("seed", "iteration").
+    """
     there, made = counts(dataset) > 0, num_updates(dataset)
     newest = np.where(there, np.arange(there.shape[1]), 0).max(axis=1)
     return _mean_since(dataset, np.minimum(newest, made - _tenth(made)))
 
 
 def num_updates(dataset: "xarray.Dataset") -> np.ndarray:
-    """How many updates each seed made, [S]: all, or those until its budget of steps was used up."""
+    """How many updates each seed made, `[S]`: all, or those until its budget of steps was used up.
+
+    Args:
+      dataset: of a run, dims ("seed", "iteration").
+    """
     if "updates" in dataset:
         return dataset["updates"].values
     return np.full(dataset.sizes["seed"], dataset.sizes["iteration"])
 
 
 def steps_so_far(dataset: "xarray.Dataset") -> np.ndarray:
-    """Environment steps of each seed up to the end of each update, [S, U]."""
+    """Environment steps of each seed up to the end of each update, `[S, U]`.
+
+    Args:
+      dataset: of a run, dims ("seed", "iteration").
+    """
     return np.nancumsum(dataset["steps"].values, axis=1, dtype=np.float64)
 
 
 class Overshoot(NamedTuple):
-    """What seeds played beyond their budget of environment steps, up to an update each."""
+    """What the seeds played beyond their budget of environment steps: less than an update each.
 
-    mean: float  # steps
-    most: float  # steps
-    short: int  # seeds whose updates ended before the budget was used up; negative in the mean
+    Attributes:
+      mean: Over the seeds, in environment steps; negative for seeds that stopped short.
+      most: Of any seed, in environment steps.
+      short: Seeds whose updates ended before the budget was used up.
+    """
+
+    mean: float
+    most: float
+    short: int
 
 
 def overshoot(dataset: "xarray.Dataset") -> Overshoot | None:
-    """What the seeds played beyond their budget, if they have one."""
+    """What the seeds played beyond their budget; none where they have no budget.
+
+    Args:
+      dataset: of a run, dims ("seed", "iteration").
+    """
     if "num_steps" not in dataset.attrs:
         return None
     beyond = steps_so_far(dataset)[:, -1] - float(dataset.attrs["num_steps"])
@@ -116,9 +159,14 @@ def overshoot(dataset: "xarray.Dataset") -> Overshoot | None:
 
 
 def counts(dataset: "xarray.Dataset", metric: str = "return") -> np.ndarray:
-    """How many numbers each value of a metric is the mean of, [S, U].
+    """How many numbers each value of a metric is the mean of, `[S, U]`.
 
-    Where a dataset does not say it is 1, and 0 for NaN; runs say where it is not (in a study it may be some of them).
+    Where the dataset has no counts they are 1, and 0 for NaN: runs store counts only where these differ, and in a study
+    perhaps only some of the runs do.
+
+    Args:
+      dataset: of a run, dims ("seed", "iteration").
+      metric: a variable of those dims.
     """
     one = (~np.isnan(dataset[metric].values)).astype(np.float64)
     count = dataset[f"{metric}_count"].values if f"{metric}_count" in dataset else one
@@ -126,29 +174,42 @@ def counts(dataset: "xarray.Dataset", metric: str = "return") -> np.ndarray:
 
 
 def solved(dataset: "xarray.Dataset", threshold: float | None = None) -> np.ndarray:
-    """Which seeds have solved the environment, [S] bool.
+    """Which seeds have solved the environment, `[S]` bool.
+
+    Args:
+      dataset: of a run, dims ("seed", "iteration").
+      threshold: the return that counts as solved; none: the environment's own.
 
     Raises:
-      InvalidInput: no threshold, and the environment has none of its own.
+      InvalidInput: no threshold is given, and the environment has none.
     """
     threshold = solved_at(_environment(dataset), threshold)
     return seed_metric(dataset, "greedy" if "evaluation_return" in dataset else "final") >= threshold
 
 
 def steps_until_solved(dataset: "xarray.Dataset", threshold: float | None = None) -> np.ndarray:
-    """Environment steps that each seed took to solve the environment, [S]; inf where it has not.
+    """Environment steps that each seed took to solve the environment, `[S]`; inf where it has not.
+
+    Args:
+      dataset: of a run, dims ("seed", "iteration").
+      threshold: the return that counts as solved; none: the environment's own.
 
     Raises:
-      InvalidInput: no threshold, and the environment has none of its own.
+      InvalidInput: no threshold is given, and the environment has none.
     """
     return solved_since(dataset, steps_so_far(dataset), threshold)
 
 
 def solved_since(dataset: "xarray.Dataset", x: np.ndarray, threshold: float | None = None) -> np.ndarray:
-    """Where on a growing axis `x` [U] or [S, U] each seed solved the environment, [S]; inf where it has not.
+    """Where along an axis each seed solved the environment, `[S]`; inf where it has not.
+
+    Args:
+      dataset: of a run, dims ("seed", "iteration").
+      x: `[U]` or `[S, U]`, growing: steps, seconds or updates at the end of each update.
+      threshold: the return that counts as solved; none: the environment's own.
 
     Raises:
-      InvalidInput: no threshold, and the environment has none of its own.
+      InvalidInput: no threshold is given, and the environment has none.
     """
     threshold = solved_at(_environment(dataset), threshold)
 
@@ -161,6 +222,10 @@ def solved_since(dataset: "xarray.Dataset", x: np.ndarray, threshold: float | No
 
 def solved_at(environment: str, threshold: float | None = None) -> float:
     """The return that counts as solved: the one given, or the environment's own.
+
+    Args:
+      environment: its name.
+      threshold: a finite number; none: the environment's own.
 
     Raises:
       InvalidInput: there is neither.
@@ -181,7 +246,7 @@ def _mean_since(dataset: "xarray.Dataset", first: np.ndarray) -> np.ndarray:
 
 
 def _of_each(dataset: "xarray.Dataset", number: Callable[..., Any], *along: np.ndarray) -> np.ndarray:
-    """The number, [S], of each seed's returns and counts, and what else there is `along` its updates, [U] or [S, U]."""
+    """A number per seed, [S], from its returns, counts and what else lies along its updates, [U] or [S, U] each."""
     curves = dataset["return"].values, counts(dataset), *along
     rows = zip(*(np.broadcast_to(x, curves[0].shape) for x in curves), strict=True)
     return np.array(

@@ -1,14 +1,14 @@
 """A study: several configurations, the same seeds, one labelled result.
 
 A replicate is a (configuration, seed) pair. Those that share method and length are one run
-(`purepg.studies.study_runs`), so a sweep over numbers compiles once. Runs are kept in a folder,
+(`purepg.studies.study_runs`), so a sweep over numbers compiles once. Runs are kept in a folder:
 
     parts/000/, parts/001/, …   runs of replicates (`purepg.runs.run_folder`), resumable like any
     dataset.nc                  everything, dims ("config", "seed", "iteration"); written anew at each end
 
-and a study whose folder has runs already does only what is missing: what was cut off goes on, and configurations or
-seeds that were added are trained alone. A folder belongs to one study: what it holds is asked for again, in whole, or
-the call is refused and the difference named.
+A study whose folder already has runs does only what is missing: interrupted runs are continued, and only the
+configurations or seeds that were added are trained. A folder belongs to one study: a call has to ask for everything
+that the folder holds, or it is refused and the difference named.
 """
 
 import contextlib
@@ -40,15 +40,24 @@ from purepg.training import Method, init, train
 if TYPE_CHECKING:
     import xarray
 
+__all__ = ["Config", "Study", "compare", "split", "study"]
+
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """What `compare` and `sweep` give back; equal to none but itself."""
+    """What `compare` and `sweep` return; a study equals only itself.
+
+    Attributes:
+      configs: What was trained, in order.
+      dataset: Labelled arrays, dims ("config", "seed", "iteration"); NaN where a run was shorter.
+      parts: The runs that the replicates were trained in.
+      places: (configuration's name, seed) → its replicate.
+    """
 
     configs: tuple[Config, ...]
-    dataset: "xarray.Dataset"  # dims ("config", "seed", "iteration"); NaN where a run was shorter
+    dataset: "xarray.Dataset"
     parts: tuple[Result, ...]
-    places: Mapping[tuple[str, int], ReplicateIndex]  # (configuration's name, seed) → its replicate
+    places: Mapping[tuple[str, int], ReplicateIndex]
 
     @property
     def names(self) -> list[str]:
@@ -61,7 +70,15 @@ class Study:
         return split(self.dataset)
 
     def params(self, name: str, seed: int) -> Any:
-        """The trained parameters of one replicate."""
+        """The trained parameters of one replicate.
+
+        Args:
+          name: the configuration's.
+          seed: the seed's number.
+
+        Raises:
+          InvalidInput: there is no such replicate.
+        """
         if (name, seed) not in self.places:
             raise InvalidInput(
                 f"no seed {seed} of {name!r} in this study: it has {', '.join(self.names)} "
@@ -77,14 +94,16 @@ def compare(
     seeds: int | Sequence[int] = 64,
     **options: Any,
 ) -> Study:
-    """Trains methods with numbers and lengths of their own on the same seeds.
+    """Trains several methods, each with its own numbers and length, on the same seeds.
 
     Args:
       presets: name → (method, numbers, updates), as `purepg.presets.preset` makes them. With `num_steps` the updates
-        are the most that are made, none: as many as the budget lasts (`purepg.studies.sweep.as_long_as` fits
-        schedules to it).
+        are a maximum; none: as many as the budget lasts for (`purepg.studies.sweep.as_long_as` fits schedules to it).
       seeds: how many (numbered from 0), or their numbers.
-      **options: as of `study`: directory, report, evaluation_games, …
+      **options: as for `study`: num_steps, directory, report, evaluation_games, …
+
+    Raises:
+      InvalidInput: as `study`; or `presets` is something else.
     """
     wanted = "name → (method, numbers, updates), as purepg.presets.preset makes them"
     checks.kind("presets", presets, isinstance(presets, Mapping), wanted)
@@ -106,23 +125,23 @@ def study(
     checkpoint_seconds: float = 60.0,
     report: Callable[[Progress], None] | None = None,
 ) -> Study:
-    """Trains every configuration on the same seeds, as far as that is not done already.
+    """Trains every configuration on the same seeds, unless that is done already.
 
     Args:
-      configs: what to train, each by a name of its own.
+      configs: what to train, each with its own name.
       seeds: how many (numbered from 0), or their numbers.
-      num_steps: a budget of environment steps of each replicate, as of `purepg.run`.
+      num_steps: a budget of environment steps per replicate, as for `purepg.run`.
       evaluation_games: games of a greedy evaluation of each replicate; 0 for none.
       evaluate_every: updates between two evaluations during training; 0: only at the end.
-      placement: where the replicates' axis goes, as of `purepg.run`.
-      directory: a new folder, or that of a study to go on with; none: in memory alone.
-      checkpoint_seconds: time between two checkpoints at least.
+      placement: where the replicates' axis goes, as for `purepg.run`.
+      directory: a new folder, or that of a study to continue; none: in memory only.
+      checkpoint_seconds: least time between two checkpoints.
       report: called between chunks of updates, with the progress of the whole study.
 
     Raises:
       InvalidInput: names are not unique, one has neither updates nor a budget, the folder is something else, or its
         runs are not all among those asked for.
-      KeyboardInterrupt: after Ctrl-C. With a folder, the same call goes on where it was.
+      KeyboardInterrupt: after Ctrl-C. With a folder, the same call continues where it stopped.
     """
     options = RunOptions(
         num_steps=num_steps,
@@ -161,7 +180,7 @@ def study(
 
 
 def _check_all(configs: Sequence[Config], num_seeds: int, options: RunOptions) -> None:
-    """Traces an update of each method, so that what the last refuses is known before the first is trained."""
+    """Traces an update of each method: what the last one refuses is known before the first one is trained."""
     same: dict[Method, list[Config]] = {}
     for config in configs:
         same.setdefault(config.method, []).append(config)
@@ -178,7 +197,11 @@ def _one_update(method: Method, hyper: Hyperparams, key: jax.Array) -> Any:
 
 
 def split(dataset: "xarray.Dataset") -> "dict[str, xarray.Dataset]":
-    """Each configuration of a study as a run's dataset, dims ("seed", "iteration"), with its share of the seconds."""
+    """Each configuration of a study as a run's dataset, dims ("seed", "iteration"), with its share of the seconds.
+
+    Args:
+      dataset: of a study, dims ("config", "seed", "iteration").
+    """
     found = {}
     for name in dataset["config"].values:
         one = dataset.sel(config=name)

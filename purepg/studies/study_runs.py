@@ -1,7 +1,7 @@
-"""The runs of a study: what a replicate is, which are there, and one run for all that are missing and go together.
+"""The runs of a study: what a replicate is, which ones exist, and one run for all missing ones that go together.
 
 A replicate is its method, its numbers, its length (updates, budget of steps), its evaluations and its seed. Those that
-share all but numbers and seed lie along the replicates' axis of one run.
+differ only in numbers and seed lie along the replicates' axis of one run.
 """
 
 import dataclasses
@@ -25,19 +25,34 @@ from purepg.runs.results import Result
 from purepg.runs.run_options import Progress, RunOptions
 from purepg.training import Method, fitted
 
+__all__ = ["Config", "ReplicateIndex", "StudyRuns"]
+
 
 class Config(NamedTuple):
-    """One configuration."""
+    """One configuration.
+
+    Attributes:
+      name: Unique in a study.
+      method: What is trained.
+      hyper: Its numbers, scalars.
+      num_updates: At most; none: as many as the study's budget of steps lasts for.
+      settings: What sets it apart, (field, value) pairs: coordinates of the study's dataset.
+    """
 
     name: str
     method: Method
-    hyper: Hyperparams  # scalars
-    num_updates: int | None  # at most; none: as many as a study's budget of steps lasts
-    settings: tuple[tuple[str, Any], ...] = ()  # what distinguishes it, as coordinates of the result
+    hyper: Hyperparams
+    num_updates: int | None
+    settings: tuple[tuple[str, Any], ...] = ()
 
 
 class ReplicateIndex(NamedTuple):
-    """A replicate's place."""
+    """A replicate's place.
+
+    Attributes:
+      part: Number of the run.
+      index: Along the run's seed axis.
+    """
 
     part: int
     index: int  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -48,7 +63,7 @@ _shared = operator.attrgetter(*_SHARED)  # of a plan, or of a run's options
 
 
 class StudyRuns:
-    """The runs of a study: those that are there, and those that are still to be made."""
+    """The runs of a study: those that exist, and those that are still to be made."""
 
     def __init__(self, folder: pathlib.Path | None, options: RunOptions):
         self.folder, self.options = folder, options
@@ -56,7 +71,12 @@ class StudyRuns:
         self.places: dict[Any, ReplicateIndex] = {}
 
     def key(self, config: Config, seed: int) -> Any:
-        """What a replicate is."""
+        """What a replicate is.
+
+        Args:
+          config: its configuration.
+          seed: its seed's number.
+        """
         hyper = _rows(config.method, config.hyper, 1)
         return (
             *_played(config.method, config.hyper, 1)[0],
@@ -72,7 +92,13 @@ class StudyRuns:
         seeds: Sequence[int],
         wanted: dict[tuple[str, int], Any],
     ) -> None:
-        """Goes on with what was cut off, then trains what is missing."""
+        """Continues interrupted runs, then trains what is missing.
+
+        Args:
+          configs: of the study.
+          seeds: the seed numbers.
+          wanted: (configuration's name, seed) → what the replicate is.
+        """
         there = sorted(self.folder.glob("parts/[0-9]*")) if self.folder else []
         plans = [(path, run_folder.read_plan(path)) for path in there]
         for path, plan in plans:
@@ -109,7 +135,7 @@ def _check_asked_for(
     wanted: dict[tuple[str, int], Any],
     shared: tuple,
 ) -> None:
-    """Refuses what would leave out a run that is there, and says in what it differs.
+    """Refuses a call that would leave out an existing run, and says how they differ.
 
     Raises:
       InvalidInput: not all replicates of the run are wanted.
@@ -171,7 +197,7 @@ def _missing(
     known: set,
     options: RunOptions,
 ) -> Iterator[Plan]:
-    """Runs for the replicates that are not there: one for all that share method and length."""
+    """Runs for the missing replicates: one for all that share method and length."""
     groups: dict[Any, dict[Any, tuple[Config, int]]] = {}
     for config in configs:
         for seed in seeds:
@@ -224,7 +250,7 @@ def _played(method: Method, hyper: Hyperparams, num_replicates: int) -> list[tup
 
 
 def _updates(plan: Plan) -> int:
-    """Of all replicates of a run, as far as that is known before."""
+    """Updates of all replicates of a run, as far as that is known beforehand."""
     return run_length.before(plan.method.task, plan.num_updates, plan.num_steps) * len(plan.seeds)
 
 
@@ -246,9 +272,8 @@ class _Clock:
         tell, before, others = self.report, self.done, self.total - _updates(plan)
 
         def report(progress: Progress) -> None:
-            self.total = others + progress.num_updates * len(
-                plan.seeds
-            )  # what a budget lasts for is seen while it does
+            # How long a budget lasts is only seen on the way.
+            self.total = others + progress.num_updates * len(plan.seeds)
             left = self.total - before - progress.iteration * len(plan.seeds)
             if progress.iteration == progress.num_updates:
                 self.done = before + progress.num_updates * len(plan.seeds)

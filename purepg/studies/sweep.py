@@ -2,8 +2,8 @@
 
 Fields are named as everywhere (`purepg.runs.records`): `learning_rate` and every other field of `Hyperparams`;
 `env.gravity`, a parameter of the environment; `num_games`, `n`, `optimizer.name`, `network.hidden`, `baseline`, … The
-first two are traced: however many values they take, one program serves all. Those of the method are static: a program
-each.
+first two kinds are traced: one program serves all of their values. Fields of the method are static: each value needs a
+program of its own.
 
 Reference: Bergstra and Bengio, Random search for hyper-parameter optimization (2012), for draws instead of grids.
 """
@@ -23,10 +23,17 @@ from purepg.runs import records, run_length
 from purepg.studies.study import Config, Study, study
 from purepg.training import Method
 
+__all__ = ["Range", "Scheduled", "Values", "as_long_as", "configurations", "sweep"]
+
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """Draws between two numbers: log-uniform where they are positive and a decade or more apart, else uniform."""
+    """Draws between two numbers: log-uniform where they are positive and a decade or more apart, else uniform.
+
+    Attributes:
+      low: The smaller end.
+      high: The larger end.
+    """
 
     low: float
     high: float
@@ -38,6 +45,12 @@ class Range:
             raise InvalidInput(f"a range from {self.low} to {self.high}: the first must be the smaller one")
 
     def draw(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        """Draws from the range, `[count]`.
+
+        Args:
+          rng: source of randomness.
+          count: how many.
+        """
         if self.low > 0 and self.high >= 10 * self.low:
             return np.exp(rng.uniform(np.log(self.low), np.log(self.high), count))
         return rng.uniform(self.low, self.high, count)
@@ -62,18 +75,18 @@ def sweep(
 
     Args:
       method: what to train.
-      hyper: the numbers that stay.
-      over: field, by any name that it has (`purepg.runs.records`) → its values; with `draws` a value is drawn
-        from them, or from a `Range`.
+      hyper: the numbers that are not swept; none: the defaults.
+      over: field, by any of its names (`purepg.runs.records`) → its values; with `draws`, values are drawn from these
+        or from a `Range`.
       seeds: how many (numbered from 0), or their numbers.
-      num_updates: updates of each replicate, at most; none: 100, or with `num_steps` as many as that lasts.
-      num_steps: a budget of environment steps of each replicate, as of `purepg.run`.
-      draws: how many combinations are drawn at random; none: all of them.
-      draw_seed: of the drawing.
-      **options: as of `purepg.studies.study`: directory, report, evaluation_games, …
+      num_updates: updates of each replicate, at most; none: 100, or with `num_steps` as many as that lasts for.
+      num_steps: a budget of environment steps per replicate, as for `purepg.run`.
+      draws: how many combinations are drawn at random; none: all of them are trained.
+      draw_seed: seed of the drawing.
+      **options: as for `purepg.study`: directory, report, evaluation_games, …
 
     Raises:
-      InvalidInput: there is no such field, there are several, or a range is given without `draws`.
+      InvalidInput: a name fits no field or several, or a range is given without `draws`.
     """
     hyper = Hyperparams() if hyper is None else hyper
     num_updates, num_steps = run_length.checked(num_updates, num_steps)
@@ -90,7 +103,19 @@ def configurations(
     draws: int | None = None,
     draw_seed: int = 0,
 ) -> list[Config]:
-    """The configurations of a sweep, named by their settings."""
+    """The configurations of a sweep, named by their settings.
+
+    Args:
+      method: what to train.
+      hyper: the numbers that are not swept.
+      over: field → its values, as for `sweep`.
+      num_updates: of each replicate, at most; none: as many as a budget of steps lasts for.
+      draws: how many combinations are drawn at random; none: all of them.
+      draw_seed: seed of the drawing.
+
+    Raises:
+      InvalidInput: as `sweep`.
+    """
     checks.kind("over", over, isinstance(over, Mapping), "field → its values")
     for name, values in over.items():
         several = (
@@ -121,7 +146,7 @@ def _combinations(over: Mapping[str, Values], draws: int | None, draw_seed: int)
     if draws is None:
         ranges = [name for name, values in over.items() if isinstance(values, Range)]
         if ranges:
-            raise InvalidInput(f"{', '.join(ranges)}: a range is drawn from, say how many draws")
+            raise InvalidInput(f"{', '.join(ranges)}: values are drawn from a range: say how many draws")
         return list(itertools.product(*over.values()))  # type: ignore
     fits = isinstance(draws, numbers.Integral) and 1 <= draws <= 10**6
     checks.kind("draws", draws, fits, "at least 1, a million at most")
@@ -147,16 +172,16 @@ class Scheduled(Protocol):
 def as_long_as(
     num_steps: int, method: Any, num_updates: int, given: Callable[[str], bool] = lambda _: False
 ) -> Any:
-    """The method with its schedules, made for so many updates, as long as a budget of environment steps can last.
+    """The method with its schedules stretched to as many updates as a budget of environment steps can last for.
 
-    That is exact in segments. Of whole games a step is the shortest: there a schedule lasts for more updates than will
-    be made, and hardly falls; with a number of updates of your own, beside the budget, it does.
+    That number is exact in segments. A whole game may be as short as one step: there a schedule is longer than the run
+    and hardly falls, unless you give a number of updates beside the budget.
 
     Args:
       num_steps: the budget of each seed.
       method: a preset's; its learning rate and its exploration may have a horizon.
-      num_updates: how many the horizons are made for.
-      given: whether a field, by its path, stays as it is.
+      num_updates: for how many the horizons were made.
+      given: tells of a field's path whether the field stays as it is.
 
     Raises:
       InvalidInput: `num_steps` is no budget.
@@ -173,7 +198,7 @@ def as_long_as(
 
 
 def _digits(combinations: list[tuple]) -> int:
-    """As few digits as tell all of them apart."""
+    """The fewest digits that tell all of them apart."""
     for digits in range(4, 17):
         if len({tuple(_short(x, digits) for x in one) for one in combinations}) == len(combinations):
             return digits

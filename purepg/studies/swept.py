@@ -1,7 +1,7 @@
 """What a sweep changed, and a seed metric over one of the fields: one curve for each setting of the others.
 
-The seed is the replicate. Runs that differ in another field than the one along x are no further seeds of it: they are
-another curve, and too many of them are refused rather than pooled.
+The seed is the replicate. Runs that differ in a field other than the one along x are not further seeds: they are
+another curve, and too many curves are refused rather than pooled.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,13 +14,19 @@ from purepg.errors import InvalidInput
 if TYPE_CHECKING:
     import xarray
 
+__all__ = ["curves", "settings"]
+
 _MOST_CURVES = 6  # more cannot be told apart in a figure
 _DEFAULT = "nothing else changed"
 _NO_FIELDS = ("config", "seed", "iteration")
 
 
 def settings(datasets: "Mapping[str, xarray.Dataset]") -> dict[str, list[Any]]:
-    """The fields that all of these runs were swept over, with their value in each."""
+    """The fields that all of these runs were swept over, each with its value in every run.
+
+    Args:
+      datasets: of runs, by configuration.
+    """
     shared = [name for name in _fields(datasets) if all(name in d.coords for d in datasets.values())]
     return {name: [dataset.coords[name].item() for dataset in datasets.values()] for name in shared}
 
@@ -28,15 +34,16 @@ def settings(datasets: "Mapping[str, xarray.Dataset]") -> dict[str, list[Any]]:
 def curves(
     datasets: "Mapping[str, xarray.Dataset]", over: str, seed_metrics: Mapping[str, np.ndarray]
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Setting of the other fields ("" where there is one alone) → values [C] of `over` and seed metrics [C, S].
+    """Setting of the other fields ("" where there is only one) → values [C] of `over` and seed metrics [C, S].
 
     Args:
+      datasets: of runs, by configuration.
       over: a field of `settings`.
       seed_metrics: configuration → [S].
 
     Raises:
-      InvalidInput: the values are no numbers or all the same, the settings too many for curves, a seed is there
-        twice, or values have different numbers of seeds.
+      InvalidInput: the values are not numbers or all the same, there are too many settings, a seed appears twice, or
+        values have different numbers of seeds.
     """
     at = settings(datasets)[over]
     if not _are_numbers(at):

@@ -169,7 +169,7 @@ def test_when_an_axis_is_logarithmic(x, expected):
         (lambda: plotting.learning_curves(RUNS, against="seconds"), "steps, iteration"),
         (lambda: plotting.share_solved(RUNS, 1.0, "iteration"), "steps, seconds"),
         (lambda: plotting.strip({}), "nothing to draw"),
-        (lambda: plotting.strip({"a": np.ones((2, 3))}), "one number a seed"),
+        (lambda: plotting.strip({"a": np.ones((2, 3))}), "one number per seed"),
         (lambda: plotting.profiles({"a": np.full(3, np.nan)}), "no seed has a finite number"),
         (lambda: plotting.sensitivity(RATES, SWEEP.T, "rate"), r"give \[C\] and \[C, S\]"),
         (lambda: plotting.signal_to_noise(ITERATIONS, {"a": np.ones(3)}), r"give \[K\] or \[S, K\]"),

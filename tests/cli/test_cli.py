@@ -306,7 +306,7 @@ def test_other_methods_train_and_are_evaluated_like_estimators(env, name, flags,
     if name != "cem":
         return
     assert purepg_command("diagnose", env, "--run", tmp_path / "run") == 2
-    assert "no policy gradient's" in capsys.readouterr().err
+    assert "not one of a policy gradient" in capsys.readouterr().err
 
 
 # Comparisons and sweeps
@@ -345,7 +345,7 @@ def test_compare_prints_and_saves_what_the_seeds_say(tmp_path, capsys):
     assert purepg_command(*words) == 0  # all is there
     assert "update of a seed" not in capsys.readouterr().err
     assert purepg_command("resume", folder) == 2
-    assert f"the same command with --out {folder} goes on" in capsys.readouterr().err
+    assert f"the same command with --out {folder} continues" in capsys.readouterr().err
     target = tmp_path / "figure.pdf"
     assert (
         purepg_command("plot", folder, "--figure", "seed-metrics", "--seed-metric", "final", "--out", target)
@@ -373,7 +373,7 @@ def test_sweep_over_traced_and_static_fields(tmp_path, capsys):
         (["compare", "Bandit", "--estimators", "reinforse"], "did you mean 'reinforce'"),
         (["compare", "Bandit", "--estimators", "reinforce", "reinforce"], "each once"),
         (["compare", "Bandit", "--set", "nothing=1"], "no field 'nothing'"),
-        (["compare", "Bandit", "--seed-metric", "highest"], "seed.metric"),
+        (["compare", "Bandit", "--seed-metric", "highest"], "seed-metric"),
         (["compare", "CartPole-v1", "--set", "env.masscart=2"], "masscart has no effect"),
         (["compare", "CartPole-v1", "--set", "env.gravity=2", "--env-params", "gravity=3"], "given twice"),
         (["compare", "Bandit", "--set", "discount=0.5", "discount=0.9"], "discount is given twice"),

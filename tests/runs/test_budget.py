@@ -287,12 +287,12 @@ def test_train_by_steps_alone_or_with_a_number_of_updates(tmp_path, capsys):
     words = ["train", "Chain", *SMALL, "--num-games", "4", "--steps", "100", "--out"]
     assert purepg_command(*words, tmp_path / "steps") == 0
     printed = capsys.readouterr()
-    assert "budget of 100 environment steps a seed: " in printed.out
+    assert "budget of 100 environment steps per seed: " in printed.out
     assert "Saved to" in printed.out
     result = purepg.load(tmp_path / "steps")
     assert ((result.state.steps_left == 0) & (result.state.iteration > 1)).all()
     assert purepg_command("resume", tmp_path / "steps") == 0
-    assert "budget of 100 environment steps a seed: " in capsys.readouterr().out
+    assert "budget of 100 environment steps per seed: " in capsys.readouterr().out
     assert purepg_command(*words, tmp_path / "both", "--updates", "1") == 0
     assert "2 seeds stopped short of it" in capsys.readouterr().out
     assert purepg_command("train", "Chain", "--steps", "0") == 2

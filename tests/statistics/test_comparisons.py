@@ -231,7 +231,7 @@ def test_of_identical_configurations_one_family_in_twenty_has_a_finding():
 @pytest.mark.parametrize("numbers", [[0, 1], [0, 0, 1]])
 def test_seed_numbers_that_do_not_fit_are_refused(numbers):
     values = {"a": np.arange(3.0), "b": np.arange(3.0)}
-    with pytest.raises(InvalidInput, match="a number of its own"):
+    with pytest.raises(InvalidInput, match="its own number"):
         compare_all(values, {"a": np.arange(3), "b": np.array(numbers)})
 
 

@@ -68,7 +68,7 @@ def test_seeds_that_are_all_equal_have_intervals_without_width():
 
 @pytest.mark.parametrize("values", [np.zeros(0), np.zeros((3, 2)), np.array(1.0)])
 def test_anything_but_one_number_a_seed_is_refused(values):
-    with pytest.raises(InvalidInput, match="one number a seed"):
+    with pytest.raises(InvalidInput, match="one number per seed"):
         summarize(values)
 
 

@@ -17,7 +17,7 @@ class Flags:
     estimators: tuple[str, ...] = ("reinforce", "reinforce-mean", "reinforce-loo", "reinforce-optimal")
     """Estimators to measure."""
     games: int = 32
-    """Games of a batch."""
+    """Games in each batch."""
     batches: int = 1000
     """Independent batches."""
     max_steps: int | None = None
@@ -25,7 +25,7 @@ class Flags:
     discount: float | None = None
     """γ in [0, 1]; none: that of the run, or 0.99."""
     run: str | None = None
-    """Folder of a saved run, whose policy takes the place of a fresh one, with its numbers; shown in plain rewards."""
+    """Folder of a saved run, whose policy and numbers replace the fresh ones; shown in unscaled rewards."""
     seed: int = 0
     """Seed of the run, or of the fresh policy."""
     out: str | None = None
@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _fresh(parsed: Flags) -> tuple[Any, ...]:
-    """Task, numbers, parameters, key, and whether the parameters have a V: of a policy that has learned nothing."""
+    """Task, numbers, parameters, key, and whether the parameters have a V: of an untrained policy."""
     import jax
 
     from purepg import environments, presets
@@ -81,7 +81,7 @@ def _saved(parsed: Flags) -> tuple[Any, ...]:
     """The same of one seed of a run, with the numbers that it was trained with.
 
     Raises:
-      InvalidInput: a flag says something else than the run, or the run is no policy gradient's.
+      InvalidInput: a flag contradicts the run, or the run is not one of a policy gradient.
     """
     from purepg import diagnostics
     from purepg.machines import seeds
@@ -100,9 +100,9 @@ def _saved(parsed: Flags) -> tuple[Any, ...]:
         given = getattr(parsed, name)
         if None not in (given, fixed) and given != fixed:
             words = f"ENV {given}" if name == "env" else f"--{name.replace('_', '-')} {given}"
-            raise InvalidInput(f"{words} beside --run {parsed.run}, whose own is {fixed}: leave it out")
+            raise InvalidInput(f"{words} beside --run {parsed.run}, which has {fixed}: leave it out")
     if not isinstance(result.method, PolicyGradient):
-        raise InvalidInput(f"the run in {parsed.run} is no policy gradient's: diagnose one that is")
+        raise InvalidInput(f"the run in {parsed.run} is not one of a policy gradient: diagnose one that is")
     max_steps = parsed.max_steps or task.collect.max_steps
     task = dataclasses.replace(task, collect=Games(parsed.games, max_steps))
     (own,) = seeds.keys(seeds.numbered([parsed.seed]))

@@ -18,13 +18,13 @@ class Flags:
         "curves", "seed-metrics", "profile", "solved", "solved-seconds", "sensitivity", "signal-to-noise"
     ] = "curves"
     """Learning curves, every seed's metric, its distribution, share solved over steps or seconds, a seed metric over a
-    swept field, or the signal-to-noise ratio of the gradient over training, for which a seed is trained anew."""
+    swept field, or the signal-to-noise ratio of the gradient over training, for which a seed is trained again."""
     metric: str = "return"
     """Metric of the learning curves: return, length, gradient_norm, entropy, …"""
     every_seed: bool = False
     """A thin line for each seed behind the learning curves."""
     seed_metric: Literal["greedy", "final", "best", "area", "speed"] = "greedy"
-    """One number a seed, as of `purepg compare`."""
+    """One number per seed, as in `purepg compare`."""
     threshold: float | None = None
     """Return that counts as solved; none: the environment's own."""
     over: str | None = None

@@ -1,4 +1,4 @@
-"""`purepg resume`: goes on with a run that was cut off."""
+"""`purepg resume`: continues a run that was interrupted."""
 
 import dataclasses
 import time
@@ -16,11 +16,11 @@ class Flags:
     run: tyro.conf.Positional[str]
     """Folder of the run."""
     tensorboard: bool = False
-    """A live log for TensorBoard; a run that has one already goes on with it in any case."""
+    """A live log for TensorBoard; a run that already has one continues it in any case."""
 
 
 def main(arguments: list[str]) -> None:
-    """Goes on with a run that was cut off, to the bit what it would have been; of a finished one prints the table."""
+    """Continues an interrupted run, to the bit as if uninterrupted; of a finished one prints the table."""
     machine.start()
     from purepg.machines import files
     from purepg.runs import run_folder, runner
@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> None:
 
     if (files.path(parsed.run) / "parts").is_dir():
         raise InvalidInput(
-            f"{parsed.run} is a comparison or a sweep: the same command with --out {parsed.run} goes on"
+            f"{parsed.run} is a comparison or a sweep: the same command with --out {parsed.run} continues it"
         )
     plan = run_folder.read_plan(parsed.run)
     started = time.perf_counter()

@@ -36,10 +36,8 @@ def main(arguments: list[str]) -> None:
     )
     swept = [records.target(configs[0].method, name, _one(values)) for name, values in over.items()]
     if both := [path for path in fixed if _within(path, swept)]:
-        raise InvalidInput(
-            f"{', '.join(sorted(both))} is swept and given a value of its own: give one of them"
-        )
-    if parsed.updates is None:  # what is swept may change how many updates the budget lasts for
+        raise InvalidInput(f"{', '.join(sorted(both))} is swept and given a value as well: give one of them")
+    if parsed.updates is None:  # a swept field may change how many updates the budget lasts for
         made_for = math.ceil(parsed.steps / method.task.steps_an_update[0])
 
         def stays(path: str) -> bool:

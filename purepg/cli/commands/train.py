@@ -36,6 +36,7 @@ def main(arguments: list[str]) -> None:
 
 
 def tell_where(folder: Any, result: Any, num_updates: int | None) -> None:
+    """Says where a run is saved, and how to continue an interrupted one."""
     from purepg.runs.run_length import is_done
 
     if is_done(result.state, num_updates):
@@ -43,4 +44,4 @@ def tell_where(folder: Any, result: Any, num_updates: int | None) -> None:
     else:
         done = result.dataset.sizes["iteration"]
         of = "" if num_updates is None else f" of {num_updates}"
-        print(f"Interrupted after {done}{of} updates: `purepg resume {folder}` goes on")
+        print(f"Interrupted after {done}{of} updates: `purepg resume {folder}` continues it")
