@@ -12,12 +12,19 @@ from purepg.rollout.trajectory import ActionOutput, Trajectory
 from purepg.task import Games
 from purepg.training import Method, fitted
 
+__all__ = ["Evaluation", "evaluate", "play"]
+
 
 class Evaluation(NamedTuple):
-    """What came of each game."""
+    """What came of each game.
 
-    returns: jax.Array  # [num_games], undiscounted and unscaled
-    lengths: jax.Array  # [num_games] int32
+    Attributes:
+      returns: [num_games], undiscounted and unscaled.
+      lengths: [num_games] int32.
+    """
+
+    returns: jax.Array
+    lengths: jax.Array
 
 
 def evaluate(

@@ -14,6 +14,19 @@ from purepg import environments
 from purepg.environments import EnvironmentSpec, env_params
 from purepg.errors import InvalidInput, checks
 
+__all__ = [
+    "Hyperparams",
+    "check",
+    "check_one",
+    "decode",
+    "encode",
+    "over_seeds",
+    "resolved",
+    "some",
+    "varies",
+    "with_env_params",
+]
+
 
 def _number(default: float, low: float = 0.0, high: float = math.inf) -> Any:
     """A field with its default and the range of its values, both ends in it."""
@@ -23,26 +36,29 @@ def _number(default: float, low: float = 0.0, high: float = math.inf) -> Any:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Hyperparams:
-    """Floats, scalar arrays or, along a seed axis, arrays `[S]`. A neutral value switches a term off."""
+    """Floats, scalar arrays or, along a seed axis, arrays `[S]`. A neutral value switches a term off.
+
+    Attributes:
+      learning_rate: Step size of the optimiser, at the start of its schedule.
+      discount: γ in [0, 1]: the worth of a reward one step later.
+      trace_decay: λ in [0, 1] of the λ-return: 0 trusts the critic, 1 the rewards.
+      entropy_coefficient: Weight of the entropy bonus; 0 is none.
+      value_coefficient: Weight of a shared critic's squared error.
+      critic_learning_rate: Step size of a critic with a network of its own.
+      max_gradient_norm: The gradient is scaled down to this global norm; inf is no clipping.
+      reward_scale: Factor on rewards in estimates; reported returns are unscaled.
+      env: The environment's parameters (a pytree); none: its defaults, which `resolved` puts here.
+    """
 
     learning_rate: float = _number(1e-2)
-    """Step size of the optimiser, at the start of its schedule."""
     discount: float = _number(0.99, high=1.0)
-    """γ in [0, 1]: the worth of a reward one step later."""
     trace_decay: float = _number(0.95, high=1.0)
-    """λ in [0, 1] of the λ-return: 0 trusts the critic, 1 the rewards."""
     entropy_coefficient: float = _number(0.0)
-    """Weight of the entropy bonus; 0 is none."""
     value_coefficient: float = _number(0.5)
-    """Weight of a shared critic's squared error."""
     critic_learning_rate: float = _number(1e-2)
-    """Step size of a critic with a network of its own."""
     max_gradient_norm: float = _number(math.inf)
-    """The gradient is scaled down to this global norm; inf is no clipping."""
     reward_scale: float = _number(1.0, low=-math.inf)
-    """Factor on rewards in estimates; reported returns are unscaled."""
     env: Any = None
-    """The environment's parameters (a pytree); none: its defaults, which `resolved` puts here."""
 
 
 _RANGES: dict[str, tuple[float, float]] = {

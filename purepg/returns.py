@@ -38,6 +38,15 @@ from jax.typing import ArrayLike
 from purepg.errors import InvalidInput
 from purepg.errors.shapes import check_shapes
 
+__all__ = [
+    "generalized_advantage",
+    "lambda_return",
+    "n_step_return",
+    "reward_to_go",
+    "td_target",
+    "total_return",
+]
+
 
 def reward_to_go(
     reward: ArrayLike,  # [T, ...]

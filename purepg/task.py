@@ -17,6 +17,20 @@ from purepg.hyperparams import Hyperparams
 from purepg.policies import BoundPolicy, Policy, Softmax
 from purepg.policies.normalization import normalized
 
+__all__ = [
+    "AUTOMATIC",
+    "ROWS_ELSEWHERE",
+    "ROWS_ON_CPU",
+    "Backend",
+    "Games",
+    "Segments",
+    "Task",
+    "fit",
+    "for_platform",
+    "of_machine",
+    "on",
+]
+
 ROWS_ON_CPU, ROWS_ELSEWHERE = 256, 65_536
 
 
@@ -27,12 +41,15 @@ class Backend:
     A task carries it to whatever differentiates rows. Nothing is looked up around the program, so that one for a
     device that is not here can be made here, with `jax.export` and `for_platform("cuda")`. It is set where programs
     are built (`purepg.run`), and is no part of what was trained: saved runs, flags and sweeps leave it out.
+
+    Attributes:
+      rows_per_chunk: Rows differentiated at once; 0: what suits the platform that the program is compiled for.
+      row_axis: Axis of the devices that share the rows of one seed, as `purepg.seeds.ROW_AXIS`; none: each has all
+        rows.
     """
 
     rows_per_chunk: int = 0
-    """Rows differentiated at once; 0: what suits the platform that the program is compiled for."""
     row_axis: str | None = None
-    """Axis of the devices that share the rows of one seed, as `purepg.seeds.ROW_AXIS`; none: each has all rows."""
 
     def __post_init__(self):
         whole_number("rows_per_chunk", self.rows_per_chunk, 0)
@@ -61,12 +78,15 @@ def _check_sizes(collect: Any) -> None:
 
 @dataclass(frozen=True)
 class Games:
-    """N fresh games an update, each to its end or the limit; rows after a game's end are masked."""
+    """N fresh games an update, each to its end or the limit; rows after a game's end are masked.
+
+    Attributes:
+      num_games: Games played side by side for each update (N).
+      max_steps: Longest game in steps (T), a longer one is cut there; none: the environment's own limit.
+    """
 
     num_games: int = 64
-    """Games played side by side for each update (N)."""
     max_steps: int | None = None
-    """Longest game in steps (T), a longer one is cut there; none: the environment's own limit."""
 
     def __post_init__(self):
         _check_sizes(self)
@@ -74,14 +94,17 @@ class Games:
 
 @dataclass(frozen=True)
 class Segments:
-    """T steps an update of N running games, each followed by a fresh one when it ends."""
+    """T steps an update of N running games, each followed by a fresh one when it ends.
+
+    Attributes:
+      num_games: Games that run side by side (N).
+      num_steps: Steps of each game in an update (T).
+      max_steps: A game that has run for so many steps is cut; none: the environment's own limit.
+    """
 
     num_games: int = 64
-    """Games that run side by side (N)."""
     num_steps: int = 32
-    """Steps of each game in an update (T)."""
     max_steps: int | None = None
-    """A game that has run for so many steps is cut; none: the environment's own limit."""
 
     def __post_init__(self):
         _check_sizes(self)
@@ -91,15 +114,18 @@ class Segments:
 
 @dataclass(frozen=True)
 class Task:
-    """Environment, policy and collection. A name in place of the spec is turned into one."""
+    """Environment, policy and collection. A name in place of the spec is turned into one.
+
+    Attributes:
+      normalize_observations: Shift and scale observations by their running mean and deviation.
+      backend: How updates are cut for the devices; `purepg.run` sets it.
+    """
 
     env: EnvironmentSpec
     policy: Policy = Softmax()
     collect: Games | Segments = Games()
     normalize_observations: bool = False
-    """Shift and scale observations by their running mean and deviation."""
     backend: Backend = field(default=AUTOMATIC, metadata={"of_machine": True})
-    """How updates are cut for the devices; `purepg.run` sets it."""
 
     def __post_init__(self):
         if isinstance(self.env, str):

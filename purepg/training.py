@@ -19,6 +19,8 @@ from purepg.rollout.metrics import Metrics
 from purepg.rollout.trajectory import Act, ActiveGames
 from purepg.task import Task, fit
 
+__all__ = ["MOST_STEPS", "PATIENCE", "Method", "TrainState", "fitted", "init", "train"]
+
 PATIENCE = 10  # updates in a row without a finite state, after which a seed is frozen
 MOST_STEPS = 2**32 - 1  # of a budget, which is counted in 32 bits
 
@@ -68,14 +70,23 @@ def fitted(method: Method, hyper: Hyperparams) -> tuple[Any, Hyperparams]:
 
 
 class TrainState(NamedTuple):
-    """One seed's run so far."""
+    """One seed's run so far.
 
-    learner: Any  # the method's state
-    key: jax.Array  # the run's key; never changes
-    iteration: jax.Array  # [] int32, updates tried
-    skipped: jax.Array  # [] int32, updates in a row that were not finite
-    frozen_at: jax.Array  # [] int32, the update at which the seed was given up; −1 while it learns
-    steps_left: jax.Array | None = None  # [] uint32, of its budget of environment steps, if it has one
+    Attributes:
+      learner: the method's state.
+      key: the run's key; never changes.
+      iteration: [] int32, updates tried.
+      skipped: [] int32, updates in a row that were not finite.
+      frozen_at: [] int32, the update at which the seed was given up; −1 while it learns.
+      steps_left: [] uint32, of its budget of environment steps, if it has one.
+    """
+
+    learner: Any
+    key: jax.Array
+    iteration: jax.Array
+    skipped: jax.Array
+    frozen_at: jax.Array
+    steps_left: jax.Array | None = None
 
 
 def init(method: Method, hyper: Hyperparams, key: jax.Array, num_steps: int | None = None) -> TrainState:

@@ -36,3 +36,20 @@ from purepg.diagnostics.reference import with_parameters_of as with_parameters_o
 from purepg.diagnostics.statistics import GradientStatistics as GradientStatistics
 from purepg.diagnostics.statistics import gradient_statistics as gradient_statistics
 from purepg.diagnostics.statistics import statistics_of as statistics_of
+
+__all__ = [
+    "GradientStatistics",
+    "Moments",
+    "Reference",
+    "compare",
+    "exact_gradient",
+    "gradient_statistics",
+    "in_rewards",
+    "measuring_key",
+    "of_one_replicate",
+    "reference_gradient",
+    "signal_to_noise_over_training",
+    "statistics_of",
+    "to_dataset",
+    "with_parameters_of",
+]

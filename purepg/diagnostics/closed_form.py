@@ -25,6 +25,8 @@ from purepg.policies.distributions import Categorical
 from purepg.policies.networks import Params
 from purepg.task import Task
 
+__all__ = ["FiniteModel", "LinearModel", "gradient"]
+
 _GAMES, _STEPS = 64, 16  # played to find out
 
 

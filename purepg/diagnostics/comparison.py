@@ -27,6 +27,8 @@ from purepg.training import fitted, init, train
 if TYPE_CHECKING:
     import xarray
 
+__all__ = ["compare", "in_rewards", "measuring_key", "signal_to_noise_over_training", "to_dataset"]
+
 _STREAM = 2**31 + 8  # no update of a run folds it into its key, and no evaluation
 
 

@@ -24,23 +24,35 @@ from purepg.policies import running_moments
 from purepg.policies.networks import Params
 from purepg.task import Segments, Task
 
+__all__ = ["Moments", "Sample", "add", "along", "covariance_of", "measure", "signs", "zero"]
+
 _SETTLING = 100  # estimates before a baseline or critic is held fixed
 _EACH = 8  # directions within a leaf
 
 
 class Sample(NamedTuple):
-    """One batch estimate."""
+    """One batch estimate.
+
+    Attributes:
+      along: [K], along the directions.
+    """
 
     gradient: Params
-    along: Any  # [K], along the directions
+    along: Any
 
 
 class Moments(NamedTuple):
-    """Of B batch estimates."""
+    """Of B batch estimates.
 
-    samples: running_moments.Moments  # of a `Sample`, component by component
-    together: Any  # [K, K], Σ of the products of deviations along the directions
-    steps: Any  # [], sum
+    Attributes:
+      samples: of a `Sample`, component by component.
+      together: [K, K], Σ of the products of deviations along the directions.
+      steps: [], sum.
+    """
+
+    samples: running_moments.Moments
+    together: Any
+    steps: Any
 
     @property
     def count(self) -> Any:

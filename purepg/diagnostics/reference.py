@@ -24,17 +24,29 @@ from purepg.policies import BoundPolicy
 from purepg.policies.networks import Params
 from purepg.task import Games, Task, fit
 
+__all__ = [
+    "Reference",
+    "check_reference",
+    "exact_gradient",
+    "of_one_replicate",
+    "reference_gradient",
+    "with_parameters_of",
+]
+
 _GAMES_A_BATCH = 256
 
 
 class Reference(NamedTuple):
-    """A gradient to measure against, and how far it may be off."""
+    """A gradient to measure against, and how far it may be off.
+
+    Attributes:
+      standard_error: like the gradient; None: it is exact.
+      covariance: [K, K], of its error along the directions; None: components err apart.
+    """
 
     gradient: Params
-    standard_error: Params | None = None  # like the gradient; None: it is exact
-    covariance: np.ndarray | None = (
-        None  # [K, K], of its error along the directions; None: components err apart
-    )
+    standard_error: Params | None = None
+    covariance: np.ndarray | None = None
 
     @property
     def error(self) -> Params:

@@ -28,25 +28,39 @@ from purepg.methods.policy_gradient import PolicyGradient
 from purepg.policies.networks import Params
 from purepg.task import Task
 
+__all__ = ["GradientStatistics", "gradient_statistics", "statistics_of"]
+
 _ROUNDING = 1e-6  # relative, of sums in float32
 
 
 class GradientStatistics(NamedTuple):
-    """What B batch estimates of one estimator say. Pytrees are like the parameters."""
+    """What B batch estimates of one estimator say. Pytrees are like the parameters.
+
+    Attributes:
+      variance: N·Var of the batch estimate.
+      standard_error: of the mean.
+      reference: ∇J of whole games; NaN, as all that follows from it, where none was asked for.
+      reference_error: its standard error; 0 where it is exact.
+      bias_z: (mean − reference) / its standard error; 0 where both are certain and equal.
+      cosine: of mean and reference.
+      bias_p_value: of the hypothesis that there is no bias, of all components together.
+      steps: environment steps of a batch.
+      seconds: of a batch, on all devices of this machine, compilation apart.
+    """
 
     mean: Params
-    variance: Params  # N·Var of the batch estimate
-    standard_error: Params  # of the mean
-    reference: Params  # ∇J of whole games; NaN, as all that follows from it, where none was asked for
-    reference_error: Params  # its standard error; 0 where it is exact
-    bias_z: Params  # (mean − reference) / its standard error; 0 where both are certain and equal
+    variance: Params
+    standard_error: Params
+    reference: Params
+    reference_error: Params
+    bias_z: Params
     snr: float
-    cosine: float  # of mean and reference
-    bias_p_value: float  # of the hypothesis that there is no bias, of all components together
+    cosine: float
+    bias_p_value: float
     num_batches: int
     num_games: int
-    steps: float  # environment steps of a batch
-    seconds: float  # of a batch, on all devices of this machine, compilation apart
+    steps: float
+    seconds: float
 
     @property
     def total_variance(self) -> float:

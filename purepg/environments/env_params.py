@@ -28,6 +28,20 @@ from purepg.environments.specs import EnvironmentSpec
 from purepg.errors import InvalidInput, checks
 from purepg.names import did_you_mean
 
+__all__ = [
+    "changed",
+    "check",
+    "check_structure",
+    "distinct",
+    "label",
+    "leaves",
+    "name_of",
+    "refuse_without_effect",
+    "shared_label",
+    "with_fields",
+    "without_effect",
+]
+
 # Constants saved beside what they are made from, where an environment is known for it: they do not follow.
 _DERIVED = {
     "CartPole-v1": {"total_mass": ("masscart", "masspole"), "polemass_length": ("masspole", "length")},

@@ -10,6 +10,17 @@ import numpy as np
 from purepg.environments.specs import EnvironmentSpec, parameters, reset, resolve
 from purepg.errors import InvalidInput
 
+__all__ = [
+    "ContinuousActions",
+    "Inputs",
+    "action_bounds",
+    "continuous_actions",
+    "inputs",
+    "is_discrete",
+    "num_actions",
+    "sides",
+]
+
 
 class _Seen(NamedTuple):
     shape: tuple[int, ...]  # of one observation
@@ -59,11 +70,17 @@ def num_actions(spec: EnvironmentSpec) -> int:
 
 
 class ContinuousActions(NamedTuple):
-    """A box of actions: what of it does not depend on the parameters."""
+    """A box of actions: what of it does not depend on the parameters.
 
-    shape: tuple[int, ...]  # of one action
-    below: tuple[bool, ...]  # of each component, flat: whether it is bounded from below
-    above: tuple[bool, ...]  # … and from above
+    Attributes:
+      shape: of one action.
+      below: of each component, flat: whether it is bounded from below.
+      above: … and from above.
+    """
+
+    shape: tuple[int, ...]
+    below: tuple[bool, ...]
+    above: tuple[bool, ...]
 
 
 def is_discrete(spec: EnvironmentSpec) -> bool:

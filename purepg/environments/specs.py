@@ -24,6 +24,21 @@ from purepg.errors import InvalidInput
 from purepg.errors.dtypes import usual_promotions
 from purepg.names import did_you_mean, import_object
 
+__all__ = [
+    "SOLVED_AT",
+    "Environment",
+    "EnvironmentSpec",
+    "differentiable",
+    "environment",
+    "exact_model",
+    "names",
+    "parameters",
+    "reset",
+    "resolve",
+    "step",
+    "time_limit",
+]
+
 Environment = Any  # a gymnax 1.x Environment
 
 # Mean return over 100 games from which the field calls the task solved; tasks without an agreed one are missing.
@@ -38,12 +53,15 @@ SOLVED_AT = {
 
 @dataclass(frozen=True)
 class EnvironmentSpec:
-    """An environment by name and constructor arguments; hashes and compares by value."""
+    """An environment by name and constructor arguments; hashes and compares by value.
+
+    Attributes:
+      name: gymnax id or module:Class.
+      arguments: Keyword arguments of the constructor, as sorted pairs of name and hashable value.
+    """
 
     name: str
-    """gymnax id or module:Class."""
     arguments: tuple[tuple[str, Any], ...] = ()
-    """Keyword arguments of the constructor, as sorted pairs of name and hashable value."""
 
 
 def environment(name: str, /, **arguments: Any) -> EnvironmentSpec:

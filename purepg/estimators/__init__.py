@@ -11,6 +11,8 @@ from purepg.estimators.pathwise import Pathwise as Pathwise
 from purepg.estimators.score_function import ScoreFunction as ScoreFunction
 from purepg.names import lookup
 
+__all__ = ["NAMES", "Estimate", "Estimator", "EstimatorState", "Pathwise", "ScoreFunction", "make"]
+
 _ACTOR_CRITIC = ScoreFunction(
     baseline=Value(), critic=SharedCritic(), time_limit="bootstrap", discount_weighting=False
 )

@@ -18,25 +18,46 @@ from purepg.rollout import collection
 from purepg.rollout.metrics import Metrics
 from purepg.task import Task
 
+__all__ = [
+    "Estimate",
+    "Estimator",
+    "EstimatorState",
+    "WithCritic",
+    "check_estimate",
+    "check_state",
+    "named_parts",
+]
+
 
 class EstimatorState(NamedTuple):
-    """What an estimator keeps from update to update; arrays only."""
+    """What an estimator keeps from update to update; arrays only.
 
-    games: Any = ()  # the games that run on (`trajectory.ActiveGames`); () where an update plays whole ones
-    learned: Any = ()  # averages, critics: what holds for games other than these
+    Attributes:
+      games: the games that run on (`trajectory.ActiveGames`); () where an update plays whole ones.
+      learned: averages, critics: what holds for games other than these.
+    """
+
+    games: Any = ()
+    learned: Any = ()
 
 
 class Estimate(NamedTuple):
     """Ascent directions in the shape of the parameters.
 
     Whichever of the two gradients a caller leaves unused costs nothing under `jit`: XLA drops what it needs.
+
+    Attributes:
+      policy_gradient: the estimate of ∇J alone: what diagnostics measure.
+      gradient: what an update follows: ∇J and the other terms, the entropy bonus among them.
+      state: the next one.
+      observed: moments of the observations, where the task normalises by them.
     """
 
-    policy_gradient: Params  # the estimate of ∇J alone: what diagnostics measure
-    gradient: Params  # what an update follows: ∇J and the other terms, the entropy bonus among them
-    state: EstimatorState  # the next one
+    policy_gradient: Params
+    gradient: Params
+    state: EstimatorState
     metrics: Metrics
-    observed: Any = ()  # moments of the observations, where the task normalises by them
+    observed: Any = ()
 
     @property
     def other_gradient(self) -> Params:

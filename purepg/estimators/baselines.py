@@ -37,12 +37,32 @@ from purepg.names import lookup
 from purepg.rollout.trajectory import Trajectory
 from purepg.task import Games, Task
 
+__all__ = [
+    "NAMES",
+    "Baseline",
+    "Constant",
+    "LeaveOneOut",
+    "Mean",
+    "Moving",
+    "NoBaseline",
+    "Optimal",
+    "ScoreProducts",
+    "Scores",
+    "Value",
+    "make",
+]
+
 
 class ScoreProducts(NamedTuple):
-    """Of the weighted sums over each game A = Σ w ∇log π G and S = Σ w ∇log π."""
+    """Of the weighted sums over each game A = Σ w ∇log π G and S = Σ w ∇log π.
 
-    product: jax.Array  # [N] ⟨A, S⟩
-    square: jax.Array  # [N] ‖S‖²
+    Attributes:
+      product: [N] ⟨A, S⟩.
+      square: [N] ‖S‖².
+    """
+
+    product: jax.Array
+    square: jax.Array
 
 
 Scores = Callable[[], ScoreProducts]
@@ -112,10 +132,13 @@ class NoBaseline(_Stateless):
 
 @dataclass(frozen=True)
 class Constant(_Stateless):
-    """b = value."""
+    """b = value.
+
+    Attributes:
+      value: In units of the (scaled) return.
+    """
 
     value: float = 0.0
-    """In units of the (scaled) return."""
 
     def __post_init__(self):
         if not math.isfinite(self.value):
@@ -158,10 +181,13 @@ class _Moving(NamedTuple):
 
 @dataclass(frozen=True)
 class Moving(_AcrossGames):
-    """An exponentially decaying average of past updates' means at each time step; 0 in the first update."""
+    """An exponentially decaying average of past updates' means at each time step; 0 in the first update.
+
+    Attributes:
+      decay: Weight of the past at each update, in [0, 1).
+    """
 
     decay: float = 0.9
-    """Weight of the past at each update, in [0, 1)."""
 
     def __post_init__(self):
         if not 0 <= self.decay < 1:

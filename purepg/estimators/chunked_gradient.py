@@ -18,6 +18,8 @@ from purepg.errors import InvalidInput
 from purepg.policies.networks import Params
 from purepg.task import AUTOMATIC, ROWS_ELSEWHERE, ROWS_ON_CPU, Backend
 
+__all__ = ["gradient"]
+
 
 def gradient(
     function: Callable[..., tuple[jax.Array, Any]],

@@ -30,6 +30,8 @@ from purepg.policies.networks import MLP, Network, Params, outputs_of
 from purepg.rollout.trajectory import Act, ActionOutput, Trajectory
 from purepg.task import Task
 
+__all__ = ["NAMES", "Critic", "NoCritic", "OwnCritic", "SharedCritic", "acting", "make"]
+
 
 @runtime_checkable
 class Critic(Protocol):
@@ -112,14 +114,18 @@ class _OwnState(NamedTuple):
 
 @dataclass(frozen=True)
 class OwnCritic:
-    """V by a network of its own, which sees what the policy sees; Adam at `critic_learning_rate`."""
+    """V by a network of its own, which sees what the policy sees; Adam at `critic_learning_rate`.
+
+    Attributes:
+      network: Or its name.
+      steps: Gradient steps an update, each over all rows.
+      target_rate: How far V moves towards the learned network after each step, in (0, 1]; 1: V is the learned
+        network.
+    """
 
     network: Network = MLP(output_scale=1.0)
-    """Or its name."""
     steps: int = 1
-    """Gradient steps an update, each over all rows."""
     target_rate: float = 1.0
-    """How far V moves towards the learned network after each step, in (0, 1]; 1: V is the learned network."""
 
     has_value = True
     shares_value = False

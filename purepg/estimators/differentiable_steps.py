@@ -13,6 +13,8 @@ import optax
 
 from purepg.errors.dtypes import usual_promotions
 
+__all__ = ["adam", "clip_by_global_norm", "norm", "sqrt"]
+
 
 def sqrt(x: jax.Array) -> jax.Array:
     """√x of x ≥ 0, with derivative 0 at 0."""

@@ -43,15 +43,20 @@ from purepg.rollout import collection, metrics
 from purepg.rollout.trajectory import Trajectory
 from purepg.task import Task
 
+__all__ = ["Pathwise"]
+
 
 @dataclass(frozen=True)
 class Pathwise(WithCritic):
-    """The gradient through policy and dynamics, over whole games or segments."""
+    """The gradient through policy and dynamics, over whole games or segments.
+
+    Attributes:
+      critic: V after the last row of a segment, or nothing.
+      time_limit: Whether the time limit belongs to the problem, or the critic continues a game that it cut.
+    """
 
     critic: Critic = NoCritic()
-    """V after the last row of a segment, or nothing."""
     time_limit: Literal["objective", "bootstrap"] = "objective"
-    """Whether the time limit belongs to the problem, or the critic continues a game that it cut."""
 
     def __post_init__(self):
         named_parts(self, critic=critics)

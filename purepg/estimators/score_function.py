@@ -47,6 +47,8 @@ from purepg.rollout import collection, metrics
 from purepg.rollout.trajectory import Trajectory
 from purepg.task import Segments, Task
 
+__all__ = ["Learned", "ScoreFunction"]
+
 _MONTE_CARLO = ("reward_to_go", "total")
 _TARGETS = (*_MONTE_CARLO, "td", "n_step", "lambda")
 
@@ -58,22 +60,27 @@ class Learned(NamedTuple):
 
 @dataclass(frozen=True)
 class ScoreFunction(WithCritic):
-    """REINFORCE and actor-critic: a choice of target, baseline, critic and weighting."""
+    """REINFORCE and actor-critic: a choice of target, baseline, critic and weighting.
+
+    Attributes:
+      target: What multiplies ∇log π: a Monte-Carlo return, or one that a critic continues.
+      time_limit: Whether the time limit belongs to the problem, or the critic continues a game that it cut.
+      n: Rewards in an n_step target.
+      discount_weighting: Weight row t by γ^t, as the gradient of J has it; without it the direction is no gradient of
+        J.
+      normalize_advantages: Standardise advantages over the live rows of an update: biased in direction, steps of even
+        size.
+      rows_per_chunk: Rows differentiated at once; memory grows with it, not with T·N. 0: what suits the backend.
+    """
 
     target: Literal["reward_to_go", "total", "td", "n_step", "lambda"] = "reward_to_go"
-    """What multiplies ∇log π: a Monte-Carlo return, or one that a critic continues."""
     baseline: Baseline = NoBaseline()
     critic: Critic = NoCritic()
     time_limit: Literal["objective", "bootstrap"] = "objective"
-    """Whether the time limit belongs to the problem, or the critic continues a game that it cut."""
     n: int = 8
-    """Rewards in an n_step target."""
     discount_weighting: bool = True
-    """Weight row t by γ^t, as the gradient of J has it; without it the direction is no gradient of J."""
     normalize_advantages: bool = False
-    """Standardise advantages over the live rows of an update: biased in direction, steps of even size."""
     rows_per_chunk: int = 0
-    """Rows differentiated at once; memory grows with it, not with T·N. 0: what suits the backend."""
 
     def __post_init__(self):
         named_parts(self, baseline=baselines, critic=critics)

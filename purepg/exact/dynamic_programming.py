@@ -27,25 +27,43 @@ from purepg.exact.finite_mdp import action_values, refuse_endless, state_values
 from purepg.exact.model import Array, Model, earning, follow, make_model, policy_probabilities
 from purepg.exact.precision import exact
 
+__all__ = ["PolicyIteration", "ValueIteration", "policy_iteration", "value_iteration"]
+
 
 class ValueIteration(NamedTuple):
-    """What value iteration found."""
+    """What value iteration found.
 
-    v: Array  # [S]
-    q: Array  # [S, A], of the last sweep: v = max_a q
-    policy: Array  # [S] int, greedy with respect to q
-    sweeps: Array  # [] int
-    error_bound: Array  # []: ‖v − v*‖∞ and ‖q − q*‖∞ are at most this; infinity at discount 1
-    change: Array  # []: ‖v − v before the last sweep‖∞
+    Attributes:
+      v: [S].
+      q: [S, A], of the last sweep: v = max_a q.
+      policy: [S] int, greedy with respect to q.
+      sweeps: [] int.
+      error_bound: []: ‖v − v*‖∞ and ‖q − q*‖∞ are at most this; infinity at discount 1.
+      change: []: ‖v − v before the last sweep‖∞.
+    """
+
+    v: Array
+    q: Array
+    policy: Array
+    sweeps: Array
+    error_bound: Array
+    change: Array
 
 
 class PolicyIteration(NamedTuple):
-    """What policy iteration found."""
+    """What policy iteration found.
 
-    v: Array  # [S]
-    q: Array  # [S, A]
-    policy: Array  # [S] int, greedy with respect to q
-    sweeps: Array  # [] int: how many policies were evaluated
+    Attributes:
+      v: [S].
+      q: [S, A].
+      policy: [S] int, greedy with respect to q.
+      sweeps: [] int: how many policies were evaluated.
+    """
+
+    v: Array
+    q: Array
+    policy: Array
+    sweeps: Array
 
 
 def _refuse_divergence(result: ValueIteration, arguments: dict[str, Any]) -> None:

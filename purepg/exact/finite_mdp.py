@@ -40,12 +40,29 @@ from purepg.exact.model import (
 )
 from purepg.exact.precision import exact
 
+__all__ = [
+    "PolicyEvaluation",
+    "action_values",
+    "objective",
+    "occupancy",
+    "policy_evaluation",
+    "refuse_endless",
+    "state_values",
+    "values_up_to",
+    "visits",
+]
+
 
 class PolicyEvaluation(NamedTuple):
-    """The values of a policy; unpacks as (v, q)."""
+    """The values of a policy; unpacks as (v, q).
 
-    v: Array  # [S]
-    q: Array  # [S, A]
+    Attributes:
+      v: [S].
+      q: [S, A].
+    """
+
+    v: Array
+    q: Array
 
 
 def refuse_endless(result: Any, arguments: dict[str, Any]) -> None:

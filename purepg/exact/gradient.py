@@ -24,6 +24,8 @@ from purepg.exact.finite_mdp import action_values, refuse_endless, state_values,
 from purepg.exact.model import Array, Model, earning, follow, make_model
 from purepg.exact.precision import exact
 
+__all__ = ["policy_gradient"]
+
 
 @exact(verify=refuse_endless)
 def policy_gradient(

@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+__all__ = ["solve"]
+
 
 def solve(matrix: jax.Array, right: jax.Array) -> jax.Array:
     """x [S] with matrix [S, S] · x = right [S]; the matrix is I − γP or its transpose, and not singular."""

@@ -33,6 +33,8 @@ from jax import lax
 from purepg.exact.lqr_problem import exact_lqr
 from purepg.exact.model import Array
 
+__all__ = ["lqr_cost", "lqr_gradient", "lqr_std_gradient"]
+
 _DOUBLINGS = 64  # 2^64 terms: enough for any spectral radius below 1 that float64 can tell from 1
 
 

@@ -20,6 +20,8 @@ from jax.core import Tracer
 from purepg.errors import InvalidInput
 from purepg.exact.model import ROUNDING
 
+__all__ = ["exact_lqr"]
+
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 

@@ -20,27 +20,56 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+__all__ = [
+    "ROUNDING",
+    "Array",
+    "Chain",
+    "Model",
+    "can_reach",
+    "earning",
+    "follow",
+    "make_model",
+    "policy_probabilities",
+    "reachable",
+    "transient",
+]
+
 Array = jax.Array | np.ndarray  # as callers may give it
 ROUNDING = 1e-6  # a probability that misses 1 by no more than this is 1, written in float32
 
 
 class Model(NamedTuple):
-    """A finite Markov decision process."""
+    """A finite Markov decision process.
 
-    transition: jax.Array  # [S, A, S]
-    reward: jax.Array  # [S, A], expected over the next state
-    leaks: jax.Array  # [S, A] bool: the action may end the episode here and now
-    terminal: jax.Array  # [S] bool
+    Attributes:
+      transition: [S, A, S].
+      reward: [S, A], expected over the next state.
+      leaks: [S, A] bool: the action may end the episode here and now.
+      terminal: [S] bool.
+    """
+
+    transition: jax.Array
+    reward: jax.Array
+    leaks: jax.Array
+    terminal: jax.Array
 
 
 class Chain(NamedTuple):
-    """What a policy makes of a model."""
+    """What a policy makes of a model.
 
-    transition: jax.Array  # [S, S]
-    reward: jax.Array  # [S]
-    reaches: jax.Array  # [S, S] bool: from the row's state a path of no step or more leads to the column's
-    leaks: jax.Array  # [S] bool: the episode may end here and now
-    pays: jax.Array  # [S] bool: some action that is taken here has a reward
+    Attributes:
+      transition: [S, S].
+      reward: [S].
+      reaches: [S, S] bool: from the row's state a path of no step or more leads to the column's.
+      leaks: [S] bool: the episode may end here and now.
+      pays: [S] bool: some action that is taken here has a reward.
+    """
+
+    transition: jax.Array
+    reward: jax.Array
+    reaches: jax.Array
+    leaks: jax.Array
+    pays: jax.Array
 
 
 def make_model(transition: Array, reward: Array | None) -> Model:

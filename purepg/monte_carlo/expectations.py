@@ -19,6 +19,8 @@ from jax.custom_derivatives import SymbolicZero
 from purepg.errors import InvalidInput
 from purepg.errors.shapes import check_shapes
 
+__all__ = ["Params", "Samplable", "Sample", "as_float", "check_path", "checked", "joint_log_prob"]
+
 Params = Any  # pytree of float arrays
 Sample = Any  # pytree of arrays
 

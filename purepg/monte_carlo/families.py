@@ -24,7 +24,7 @@ Estimation in Machine Learning, for what each is good for.
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -33,105 +33,39 @@ from jax import lax
 from jax.core import Tracer
 from jax.scipy.special import gammaln
 
+from purepg.monte_carlo.location_scale import Cauchy, Gumbel, Laplace, Logistic, open_uniform
 
-class _Standard(Protocol):
-    """A location-scale family: what location 0 and scale 1 give."""
-
-    location: jax.Array  # [...]
-    scale: jax.Array  # [...], positive
-
-    @staticmethod
-    def quantile(u: jax.Array) -> jax.Array: ...  # F⁻¹, elementwise
-    @staticmethod
-    def log_density(z: jax.Array) -> jax.Array: ...  # elementwise
-
-
-@dataclass(frozen=True)
-class _LocationScale:
-    location: jax.Array  # [...]
-    scale: jax.Array  # [...], positive
-
-    def sample(self: _Standard, key: jax.Array) -> jax.Array:
-        """x [...]."""
-        return self.location + self.scale * self.quantile(_open_uniform(key, self.location, self.scale))
-
-    def log_prob(self: _Standard, x: jax.Array) -> jax.Array:
-        """[...], of x [...]."""
-        return self.log_density((x - self.location) / self.scale) - jnp.log(self.scale)
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Laplace(_LocationScale):
-    """p(x) = exp(−|z|) / 2b, z = (x − μ) / b."""
-
-    @staticmethod
-    def quantile(u: jax.Array) -> jax.Array:
-        return -jnp.sign(u - 0.5) * jnp.log1p(-2 * jnp.abs(u - 0.5))
-
-    @staticmethod
-    def log_density(z: jax.Array) -> jax.Array:
-        return -jnp.abs(z) - math.log(2)
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Logistic(_LocationScale):
-    """F(x) = 1 / (1 + exp(−z)), z = (x − μ) / s."""
-
-    @staticmethod
-    def quantile(u: jax.Array) -> jax.Array:
-        return jnp.log(u) - jnp.log1p(-u)
-
-    @staticmethod
-    def log_density(z: jax.Array) -> jax.Array:
-        return -z - 2 * jax.nn.softplus(-z)
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Gumbel(_LocationScale):
-    """F(x) = exp(−exp(−z)), z = (x − μ) / β."""
-
-    @staticmethod
-    def quantile(u: jax.Array) -> jax.Array:
-        return -jnp.log(-jnp.log(u))
-
-    @staticmethod
-    def log_density(z: jax.Array) -> jax.Array:
-        return -z - jnp.exp(-z)
-
-
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Cauchy(_LocationScale):
-    """p(x) = 1 / (π s (1 + z²)), z = (x − μ) / s.
-
-    It has no mean: f must be bounded for E f to exist, and for the pathwise gradient by the scale f' must fall faster
-    than 1/x, since E |f'(x) z| has to exist as well. The score is bounded.
-    """
-
-    @staticmethod
-    def quantile(u: jax.Array) -> jax.Array:
-        return jnp.tan(math.pi * (u - 0.5))
-
-    @staticmethod
-    def log_density(z: jax.Array) -> jax.Array:
-        return -jnp.log1p(z**2) - math.log(math.pi)
+__all__ = [
+    "AffineGaussian",
+    "Cauchy",
+    "Exponential",
+    "Gamma",
+    "Gumbel",
+    "Laplace",
+    "Logistic",
+    "Poisson",
+    "Uniform",
+    "Weibull",
+]
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Uniform:
-    """p(x) = 1 / (h − l) on (l, h)."""
+    """p(x) = 1 / (h − l) on (l, h).
 
-    low: jax.Array  # [...]
-    high: jax.Array  # [...], above low
+    Attributes:
+      low: [...].
+      high: [...], above low.
+    """
+
+    low: jax.Array
+    high: jax.Array
     moving_support: ClassVar[bool] = True
 
     def sample(self, key: jax.Array) -> jax.Array:
         """x [...]."""
-        return self.low + (self.high - self.low) * _open_uniform(key, self.low, self.high)
+        return self.low + (self.high - self.low) * open_uniform(key, self.low, self.high)
 
     def log_prob(self, x: jax.Array) -> jax.Array:
         """[...], −∞ outside."""
@@ -141,13 +75,17 @@ class Uniform:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Exponential:
-    """p(x) = λ exp(−λ x), x > 0."""
+    """p(x) = λ exp(−λ x), x > 0.
 
-    rate: jax.Array  # [...], positive
+    Attributes:
+      rate: [...], positive.
+    """
+
+    rate: jax.Array
 
     def sample(self, key: jax.Array) -> jax.Array:
         """x [...]."""
-        return -jnp.log(_open_uniform(key, self.rate)) / self.rate
+        return -jnp.log(open_uniform(key, self.rate)) / self.rate
 
     def log_prob(self, x: jax.Array) -> jax.Array:
         """[...]."""
@@ -157,10 +95,15 @@ class Exponential:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Weibull:
-    """F(x) = 1 − exp(−(x/λ)^k), x > 0."""
+    """F(x) = 1 − exp(−(x/λ)^k), x > 0.
 
-    scale: jax.Array  # [...], positive
-    shape: jax.Array  # [...], positive
+    Attributes:
+      scale: [...], positive.
+      shape: [...], positive.
+    """
+
+    scale: jax.Array
+    shape: jax.Array
 
     @property
     def no_score(self) -> str:
@@ -168,7 +111,7 @@ class Weibull:
 
     def sample(self, key: jax.Array) -> jax.Array:
         """x [...]."""
-        return self.scale * (-jnp.log(_open_uniform(key, self.scale, self.shape))) ** (1 / self.shape)
+        return self.scale * (-jnp.log(open_uniform(key, self.scale, self.shape))) ** (1 / self.shape)
 
     def log_prob(self, x: jax.Array) -> jax.Array:
         """[...]."""
@@ -179,10 +122,15 @@ class Weibull:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Gamma:
-    """p(x) ∝ x^(a−1) exp(−λ x), x > 0. JAX differentiates its sample by a implicitly, ∂x/∂a = −(∂F/∂a) / p."""
+    """p(x) ∝ x^(a−1) exp(−λ x), x > 0. JAX differentiates its sample by a implicitly, ∂x/∂a = −(∂F/∂a) / p.
 
-    concentration: jax.Array  # [...], positive
-    rate: jax.Array  # [...], positive
+    Attributes:
+      concentration: [...], positive.
+      rate: [...], positive.
+    """
+
+    concentration: jax.Array
+    rate: jax.Array
 
     @property
     def no_score(self) -> str:
@@ -202,9 +150,13 @@ class Gamma:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Poisson:
-    """P(x) = λ^x exp(−λ) / x!, x a whole number of at least 0. Needs the default (threefry) keys."""
+    """P(x) = λ^x exp(−λ) / x!, x a whole number of at least 0. Needs the default (threefry) keys.
 
-    rate: jax.Array  # [...], positive
+    Attributes:
+      rate: [...], positive.
+    """
+
+    rate: jax.Array
 
     def sample(self, key: jax.Array) -> jax.Array:
         """x [...] int."""
@@ -218,10 +170,15 @@ class Poisson:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class AffineGaussian:
-    """N(μ, L Lᵀ): x = μ + L ε, one draw of D components."""
+    """N(μ, L Lᵀ): x = μ + L ε, one draw of D components.
 
-    mean: jax.Array  # [D]
-    scale: jax.Array  # [D, D], L: lower triangular (what is above the diagonal is ignored), diagonal positive
+    Attributes:
+      mean: [D].
+      scale: [D, D], L: lower triangular (what is above the diagonal is ignored), diagonal positive.
+    """
+
+    mean: jax.Array
+    scale: jax.Array
 
     def sample(self, key: jax.Array) -> jax.Array:
         """x [D]."""
@@ -239,13 +196,6 @@ class AffineGaussian:
 
         z = lax.fori_loop(0, size, solve, jnp.zeros_like(noise))
         return -0.5 * z @ z - jnp.sum(jnp.log(diagonal)) - 0.5 * size * math.log(2 * math.pi)
-
-
-def _open_uniform(key: jax.Array, *like: jax.Array) -> jax.Array:
-    """[...] in (0, 1), symmetric about ½: the midpoints of the cells whose lower ends `jax.random.uniform` gives."""
-    dtype = jnp.result_type(*like, jnp.float32)
-    shape = jnp.broadcast_shapes(*map(jnp.shape, like))
-    return jax.random.uniform(key, shape, dtype) + float(jnp.finfo(dtype).eps) / 2
 
 
 def _often_zero(name: str, power: jax.Array, scale: jax.Array) -> str:

@@ -9,6 +9,8 @@ Gradients flow through x.
 import jax
 import jax.numpy as jnp
 
+__all__ = ["sum_of_others"]
+
 
 def sum_of_others(x: jax.Array, axis: int = 0) -> jax.Array:
     """Σ_{k≠i} x_k along an axis, in the shape of x."""

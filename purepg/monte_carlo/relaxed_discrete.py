@@ -29,6 +29,8 @@ from purepg.errors.shapes import check_shapes
 from purepg.monte_carlo.expectations import Params, Samplable, Sample, as_float, checked, joint_log_prob
 from purepg.policies.distributions import Categorical
 
+__all__ = ["LARGEST_SUPPORT", "enumerate_gradient", "gumbel_softmax", "straight_through"]
+
 LARGEST_SUPPORT = 2**16
 
 

@@ -22,6 +22,17 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+__all__ = [
+    "Categorical",
+    "ClippedGaussian",
+    "Distribution",
+    "Gaussian",
+    "Sides",
+    "SquashedGaussian",
+    "TanhGaussian",
+    "squash",
+]
+
 
 class Distribution(Protocol):
     """What the rest of purepg asks of a distribution over one action."""
@@ -33,9 +44,13 @@ class Distribution(Protocol):
 
 
 class Categorical(NamedTuple):
-    """Softmax over finite actions: P(a) ∝ exp(logits_a). A logit of −inf forbids its action."""
+    """Softmax over finite actions: P(a) ∝ exp(logits_a). A logit of −inf forbids its action.
 
-    logits: jax.Array  # [..., A]
+    Attributes:
+      logits: [..., A].
+    """
+
+    logits: jax.Array
 
     def sample(self, key: jax.Array) -> jax.Array:
         return jax.random.categorical(key, self.logits)
@@ -57,10 +72,15 @@ class Categorical(NamedTuple):
 
 
 class Gaussian(NamedTuple):
-    """Independent normal components: a = μ + σ ε with ε ~ N(0, 1)."""
+    """Independent normal components: a = μ + σ ε with ε ~ N(0, 1).
 
-    mean: jax.Array  # [..., A]
-    std: jax.Array  # [..., A], positive; 0 for a deterministic policy, whose log-probability is not finite
+    Attributes:
+      mean: [..., A].
+      std: [..., A], positive; 0 for a deterministic policy, whose log-probability is not finite.
+    """
+
+    mean: jax.Array
+    std: jax.Array
 
     @property
     def no_score(self) -> str:
@@ -81,10 +101,15 @@ class Gaussian(NamedTuple):
 
 
 class Sides(NamedTuple):
-    """Which sides of each component of an action have a bound; static."""
+    """Which sides of each component of an action have a bound; static.
 
-    below: tuple[bool, ...]  # [A]
-    above: tuple[bool, ...]  # [A]
+    Attributes:
+      below: [A].
+      above: [A].
+    """
+
+    below: tuple[bool, ...]
+    above: tuple[bool, ...]
 
 
 @jax.tree_util.register_dataclass
@@ -95,10 +120,14 @@ class ClippedGaussian:
     An action is its u: `sample`, `mode` and `log_prob` are those of the Gaussian. So is its entropy, but for a cap: of
     a component with bounds on both sides it counts σ up to 1, half their distance. A wider u is clipped more often and
     played no more variedly, and a bonus on log σ would widen it for ever.
+
+    Attributes:
+      mean: [..., A] of u.
+      std: [..., A] of u.
     """
 
-    mean: jax.Array  # [..., A] of u
-    std: jax.Array  # [..., A] of u
+    mean: jax.Array
+    std: jax.Array
     sides: Sides = dataclasses.field(metadata={"static": True})
 
     @property
@@ -126,10 +155,14 @@ class SquashedGaussian:
 
     An action is remembered by its u: tanh rounds to ±1 from |u| = 9 on and could not be inverted. `sample` and `mode`
     give u, `log_prob` takes it; the mode is that of u, squash(μ) is the median of the action.
+
+    Attributes:
+      mean: [..., A] of u.
+      std: [..., A] of u.
     """
 
-    mean: jax.Array  # [..., A] of u
-    std: jax.Array  # [..., A] of u
+    mean: jax.Array
+    std: jax.Array
     sides: Sides | None = dataclasses.field(default=None, metadata={"static": True})
 
     @property

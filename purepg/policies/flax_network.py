@@ -29,6 +29,8 @@ from purepg.errors import InvalidInput
 from purepg.names import import_object
 from purepg.policies.networks import Params, encode
 
+__all__ = ["Flax"]
+
 _Call = Callable[[Params, jax.Array], jax.Array]  # params, x [B, ...] → [B, num_outputs]
 
 
@@ -40,16 +42,18 @@ class Flax:
     "module:name". A field of a linen module that has no name (an initialiser made on the spot) is saved only where it
     is the default of its class.
 
+    Attributes:
+      module: A linen module, `Flax(MyNet(width=32))`; or a class or function that makes a linen, nnx or equinox
+        module, or "module:name" of one. It is called with those of these that its signature names: `num_outputs` (a
+        shared critic needs one more than there are actions), `num_inputs` (numbers in an observation), `rngs`
+        (`flax.nnx.Rngs`), `key` (a typed one).
+
     Raises:
       InvalidInput: it is none of these, its weights are made already, or it does not hash; when it is initialised: it
         keeps more than parameters, or gives another number of outputs than the policy needs.
     """
 
     module: nn.Module | Callable[..., Any] | str
-    """A linen module, `Flax(MyNet(width=32))`; or a class or function that makes a linen, nnx or equinox module, or
-    "module:name" of one. It is called with those of these that its signature names: `num_outputs` (a shared critic
-    needs one more than there are actions), `num_inputs` (numbers in an observation), `rngs` (`flax.nnx.Rngs`), `key`
-    (a typed one)."""
 
     def __post_init__(self):
         module = self.module

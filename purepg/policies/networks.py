@@ -15,7 +15,22 @@ import jax.numpy as jnp
 
 from purepg.environments import Inputs
 from purepg.errors import InvalidInput, checks
-from purepg.names import import_object, lookup
+from purepg.names import lookup
+
+__all__ = [
+    "MLP",
+    "NAMES",
+    "Affine",
+    "Conv",
+    "Network",
+    "Params",
+    "Table",
+    "checked_outputs",
+    "chosen",
+    "encode",
+    "make",
+    "outputs_of",
+]
 
 Params = Any  # a pytree of arrays
 
@@ -44,16 +59,19 @@ class Affine(Protocol):
 
 @dataclass(frozen=True)
 class MLP:
-    """A multilayer perceptron on the flattened observation."""
+    """A multilayer perceptron on the flattened observation.
+
+    Attributes:
+      hidden: Sizes of the hidden layers; none of them makes a linear map.
+      activation: After each hidden layer.
+      initializer: Of the weights; biases start at 0.
+      output_scale: Factor on the last layer's initial weights; a small one starts near the uniform policy.
+    """
 
     hidden: tuple[int, ...] = (64, 64)
-    """Sizes of the hidden layers; none of them makes a linear map."""
     activation: Literal["tanh", "relu", "gelu", "silu", "elu"] = "tanh"
-    """After each hidden layer."""
     initializer: Literal["lecun_normal", "he_normal", "glorot_uniform", "orthogonal"] = "lecun_normal"
-    """Of the weights; biases start at 0."""
     output_scale: float = 0.01
-    """Factor on the last layer's initial weights; a small one starts near the uniform policy."""
 
     def __post_init__(self):
         object.__setattr__(
@@ -89,16 +107,19 @@ class MLP:
 
 @dataclass(frozen=True)
 class Conv:
-    """A small convolution over grid observations `[H, W, C]` (or `[H, W]`), then a perceptron."""
+    """A small convolution over grid observations `[H, W, C]` (or `[H, W]`), then a perceptron.
+
+    Attributes:
+      features: Channels of the convolutions, each followed by relu.
+      kernel: Height and width of the kernels; no padding.
+      hidden: Sizes of the hidden layers after the convolutions, each followed by relu.
+      output_scale: Factor on the last layer's initial weights.
+    """
 
     features: tuple[int, ...] = (16,)
-    """Channels of the convolutions, each followed by relu."""
     kernel: int = 3
-    """Height and width of the kernels; no padding."""
     hidden: tuple[int, ...] = (64,)
-    """Sizes of the hidden layers after the convolutions, each followed by relu."""
     output_scale: float = 0.01
-    """Factor on the last layer's initial weights."""
 
     def __post_init__(self):
         for name in ("features", "hidden"):
@@ -143,10 +164,13 @@ class Conv:
 
 @dataclass(frozen=True)
 class Table:
-    """One row of outputs for each of finitely many observations."""
+    """One row of outputs for each of finitely many observations.
+
+    Attributes:
+      initial: Initial outputs [observations, outputs]; a single row stands for all, none for zeros.
+    """
 
     initial: tuple[tuple[float, ...], ...] = ()
-    """Initial outputs [observations, outputs]; a single row stands for all, none for zeros."""
 
     def init(self, key: jax.Array, inputs: Inputs, num_outputs: int) -> Params:
         if inputs.num_categories is None:
@@ -163,27 +187,6 @@ class Table:
         return encode(observation, inputs) @ params["table"]
 
 
-@dataclass(frozen=True)
-class Functions:
-    """Your own pair of pure functions in place of ours, on observations as the environment gives them.
-
-    Either the functions themselves or "module:name". Equal functions compile once: name them at module level, a
-    lambda made anew compiles anew. Only what has such a name can be saved: a flax module goes into `purepg.Flax`.
-    """
-
-    init_function: Callable[..., Params] | str
-    """(key, observation) → params."""
-    apply_function: Callable[..., jax.Array] | str
-    """(params, observation [B, ...]) → outputs [B, num_outputs]."""
-
-    def init(self, key: jax.Array, inputs: Inputs, num_outputs: int) -> Params:
-        return _function(self.init_function)(key, jnp.zeros(inputs.shape, inputs.dtype))
-
-    def apply(self, params: Params, observation: jax.Array, inputs: Inputs, num_outputs: int) -> jax.Array:
-        outputs = _function(self.apply_function)(params, observation)
-        return _checked("your apply function", outputs, observation, inputs, num_outputs)
-
-
 def outputs_of(
     network: Network, params: Params, observation: jax.Array, inputs: Inputs, num_outputs: int
 ) -> jax.Array:
@@ -193,10 +196,12 @@ def outputs_of(
       InvalidInput: it gives something of another shape, or no real numbers.
     """
     outputs = network.apply(params, observation, inputs, num_outputs)
-    return _checked(type(network).__name__, outputs, observation, inputs, num_outputs)
+    return checked_outputs(type(network).__name__, outputs, observation, inputs, num_outputs)
 
 
-def _checked(whose: str, outputs: Any, observation: jax.Array, inputs: Inputs, num_outputs: int) -> jax.Array:
+def checked_outputs(
+    whose: str, outputs: Any, observation: jax.Array, inputs: Inputs, num_outputs: int
+) -> jax.Array:
     checks.kind(f"what {whose} gave", outputs, hasattr(outputs, "dtype"), "an array")
     expected = (*observation.shape[: observation.ndim - len(inputs.shape)], num_outputs)
     if outputs.shape != expected or not jnp.issubdtype(outputs.dtype, jnp.floating):
@@ -263,10 +268,6 @@ _INITIALIZERS = {
     "glorot_uniform": nn.initializers.glorot_uniform(),
     "orthogonal": _orthogonal,
 }
-
-
-def _function(function: Callable | str) -> Callable:
-    return import_object(function) if isinstance(function, str) else function
 
 
 def _choose(field: str, name: str, table: dict) -> None:

@@ -15,6 +15,8 @@ from purepg.policies.networks import Params
 from purepg.policies.policies import BoundPolicy, not_linear
 from purepg.policies.running_moments import Moments, zero
 
+__all__ = ["Normalized", "normalized"]
+
 _LARGEST = 10.0  # normalised components are clipped there
 _LEAST_VARIANCE = 1e-8
 

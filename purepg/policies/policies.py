@@ -22,20 +22,43 @@ from purepg.policies import distributions, networks
 from purepg.policies.distributions import Categorical, ClippedGaussian, Distribution, Sides, SquashedGaussian
 from purepg.policies.networks import MLP, Affine, Network, Params, outputs_of
 
+__all__ = [
+    "BoundPolicy",
+    "Gaussian",
+    "Linear",
+    "Outputs",
+    "Policy",
+    "Softmax",
+    "check",
+    "not_linear",
+    "refuse_without_score",
+]
+
 
 class Outputs(NamedTuple):
-    """What a policy's network says of observations `[...]`."""
+    """What a policy's network says of observations `[...]`.
 
-    distribution: Distribution  # [...]
-    value: Any = None  # [...] V, of a policy bound with a value
+    Attributes:
+      distribution: [...].
+      value: [...] V, of a policy bound with a value.
+    """
+
+    distribution: Distribution
+    value: Any = None
 
 
 class Linear(NamedTuple):
-    """A linear Gaussian policy: the action is K o + c + σ ε for an observation o `[O]`."""
+    """A linear Gaussian policy: the action is K o + c + σ ε for an observation o `[O]`.
 
-    gain: Any  # K [A, O]
-    offset: Any  # c [A]
-    std: Any  # σ [A], or [] for all components
+    Attributes:
+      gain: K [A, O].
+      offset: c [A].
+      std: σ [A], or [] for all components.
+    """
+
+    gain: Any
+    offset: Any
+    std: Any
 
 
 def not_linear(params: Params) -> Linear | None:
@@ -44,16 +67,21 @@ def not_linear(params: Params) -> Linear | None:
 
 
 class BoundPolicy(NamedTuple):
-    """A policy for one environment."""
+    """A policy for one environment.
 
-    init: Callable[[jax.Array], Params]  # key → params
-    outputs: Callable[[Params, jax.Array], Outputs]  # params, observation [..., *shape] → [...]
-    # As sampled → as the environment of these parameters takes it; none: its defaults.
+    Attributes:
+      init: key → params.
+      outputs: params, observation [..., *shape] → [...].
+      play: As sampled → as the environment of these parameters takes it; none: its defaults.
+      see: What a network sees.
+      linear: For closed forms, differentiable; None where the policy is not of this form: who replaces `outputs` sees
+        to it.
+    """
+
+    init: Callable[[jax.Array], Params]
+    outputs: Callable[[Params, jax.Array], Outputs]
     play: Callable[..., jax.Array] = lambda action, env_params=None: action
-    see: Callable[[Params, jax.Array], jax.Array] = lambda params, observation: (
-        observation
-    )  # what a network sees
-    # For closed forms, differentiable; None where the policy is not of this form: who replaces `outputs` sees to it.
+    see: Callable[[Params, jax.Array], jax.Array] = lambda params, observation: observation
     linear: Callable[[Params], Linear | None] = not_linear
 
     def distribution(self, params: Params, observation: jax.Array) -> Distribution:
@@ -73,12 +101,14 @@ class Policy(Protocol):
 class Softmax:
     """π(a|s) ∝ exp f_θ(s)_a over finite actions, with f a network, a table or your own functions.
 
+    Attributes:
+      network: Or its name.
+
     Raises:
       InvalidInput: when bound to an environment whose actions are not finite.
     """
 
     network: Network = MLP()
-    """Or its name."""
 
     def __post_init__(self):
         object.__setattr__(self, "network", networks.chosen(self.network))
@@ -105,19 +135,21 @@ class Gaussian:
     bounds (`distributions.ClippedGaussian`). With `squash`, tanh (or, at a single bound, softplus) takes the place of
     clipping, and log-probability and entropy are those of what is played, in these units.
 
+    Attributes:
+      network: Or its name.
+      std: σ: fixed at initial_std, a parameter of its own for each component, or an output of the network.
+      initial_std: σ at the start, in half-widths of bounded actions.
+      squash: Squash actions into their bounds by tanh or softplus.
+
     Raises:
       InvalidInput: when bound to an environment whose actions are not one vector of numbers, or, with `squash`,
         not bounded at all.
     """
 
     network: Network = MLP()
-    """Or its name."""
     std: Literal["fixed", "learned", "state"] = "learned"
-    """σ: fixed at initial_std, a parameter of its own for each component, or an output of the network."""
     initial_std: float = 0.5
-    """σ at the start, in half-widths of bounded actions."""
     squash: bool = False
-    """Squash actions into their bounds by tanh or softplus."""
 
     def __post_init__(self):
         object.__setattr__(self, "network", networks.chosen(self.network))

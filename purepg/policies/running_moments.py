@@ -16,13 +16,21 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+__all__ = ["Moments", "add", "merge", "of", "zero"]
+
 
 class Moments(NamedTuple):
-    """Of n samples."""
+    """Of n samples.
 
-    count: Any  # [], n
-    mean: Any  # like a sample
-    deviation: Any  # like a sample, Σ (x − mean)²
+    Attributes:
+      count: [], n.
+      mean: like a sample.
+      deviation: like a sample, Σ (x − mean)².
+    """
+
+    count: Any
+    mean: Any
+    deviation: Any
 
 
 def zero(like: Any) -> Moments:

@@ -19,6 +19,19 @@ from purepg.rollout import rollout
 from purepg.rollout.trajectory import Act, ActionOutput, ActiveGames, Learner, Trajectory, Value
 from purepg.task import Games, Segments, Task
 
+__all__ = [
+    "by_policy",
+    "check_rows",
+    "collect",
+    "collect_and_learn",
+    "ends",
+    "episode_returns",
+    "next_values",
+    "observed",
+    "row_scale",
+    "start",
+]
+
 
 def start(task: Task, hyper: Hyperparams, act: Act, key: jax.Array) -> Any:
     """What is carried from update to update: the running games of segments, nothing for whole games."""

@@ -7,12 +7,19 @@ import jax.numpy as jnp
 
 from purepg.rollout.trajectory import Trajectory
 
+__all__ = ["Average", "Metrics", "of_games", "once", "over"]
+
 
 class Average(NamedTuple):
-    """A mean kept as its sum and count; count 0 means that there was nothing to average."""
+    """A mean kept as its sum and count; count 0 means that there was nothing to average.
 
-    sum: jax.Array  # []
-    count: jax.Array  # []
+    Attributes:
+      sum: [].
+      count: [].
+    """
+
+    sum: jax.Array
+    count: jax.Array
 
 
 Metrics = dict[str, Average]

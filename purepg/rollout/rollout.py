@@ -28,6 +28,8 @@ from purepg.environments import Environment
 from purepg.errors.dtypes import in_types_of
 from purepg.rollout.trajectory import Act, ActiveGames, Learner, Trajectory, Value
 
+__all__ = ["Step", "fresh_games", "play_and_learn", "play_games", "play_segment", "staggered_games"]
+
 # Steps between two looks at whether any game still runs: each look costs about as much as a small step.
 _BLOCK = 8
 
