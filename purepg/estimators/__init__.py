@@ -36,6 +36,9 @@ NAMES: dict[str, Estimator] = {
 def make(name: str) -> Estimator:
     """The estimator of a preset's name.
 
+    Args:
+      name: a key of `NAMES`, such as "reinforce-loo" or "gae".
+
     Raises:
       InvalidInput: there is no such preset.
     """
