@@ -1,6 +1,6 @@
-"""What is remembered of games: the steps that were made, the games that go on, and what chooses their actions.
+"""The types of a rollout: the steps that were played, the games that still run, and what chooses their actions.
 
-Two kinds play: `act`, the same from one step to the next, and a learner, which changes with every step.
+Two kinds of player exist: an `act`, the same from one step to the next, and a learner, which changes with every step.
 """
 
 from collections.abc import Callable
@@ -15,8 +15,8 @@ class ActionOutput(NamedTuple):
     """What `act` chooses for each game.
 
     Attributes:
-      action: [N, *action] as remembered: log-probabilities are of it.
-      env_action: [N, *action] as the environment takes it.
+      action: [N, *action] as sampled, the one of which log-probabilities are taken.
+      env_action: [N, *action] as the environment takes it, within its bounds.
       value: [N] V of the observation, or None.
     """
 
@@ -33,17 +33,17 @@ class Trajectory(NamedTuple):
     """Steps of N games, time first.
 
     Attributes:
-      observation: [T, N, *shape].
-      action: [T, N, *action].
+      observation: [T, N, *shape], before the action.
+      action: [T, N, *action], as sampled.
       reward: [T, N], 0 in dead rows.
       terminated: [T, N] bool, nothing follows.
       truncated: [T, N] bool, cut by a limit; never together with terminated.
       mask: [T, N] bool, false after the game's end.
       time: [T, N] int32, steps since the game's start.
       return_so_far: [T, N] undiscounted return of the episode up to this row, its reward included.
-      value: [T, N] V of the observation, where `act` gives it.
-      bootstrap_value: [T, N] V of the true next observation where the episode is cut, 0 elsewhere.
-      next_observation: [T, N, *shape] the true next observation, before any reset; where it is asked for.
+      value: [T, N] V of the observation; None where `act` gives no V.
+      bootstrap_value: [T, N] V of the true next observation where the episode is cut, 0 elsewhere; None without a V.
+      next_observation: [T, N, *shape] the true next observation, before any reset; None unless asked for.
     """
 
     observation: jax.Array
@@ -81,10 +81,10 @@ class Learner(NamedTuple):
     """Plays, and learns from every step before it plays the next.
 
     `learn` takes the state, a key, the step's row `[N]` with its true next observation, and the observations `[N]` that
-    are acted on next, a fresh game's where one has ended. It gives the new state, and what is kept of the row.
+    are acted on next, a fresh game's where one has ended. It returns the new state and what is kept of the row.
 
     Attributes:
-      state: what it has learned before the first step.
+      state: what it has learned before the first step, a pytree of arrays.
       act: state, key, observations [N, *shape] → ActionOutput.
     """
 
