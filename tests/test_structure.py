@@ -37,7 +37,8 @@ INSIDE = {
     "errors": "invalid_input checks shapes dtypes",
     "exact": "linear_solve model precision finite_mdp dynamic_programming gradient lqr_problem lqr",
     "environments": "specs spaces env_params",
-    "policies": "distributions networks function_network flax_network policies running_moments normalization",
+    "policies": "distributions initializers networks function_network flax_network policies "
+    "running_moments normalization",
     "statistics": "intervals comparisons learning_curve seed_metrics",
     "monte_carlo": "leave_one_out location_scale families expectations relaxed_discrete gradients",
     "machines": "files folder_lock compilation_cache memory deadlocks seeds",
