@@ -36,7 +36,7 @@ LEVELS = """
 INSIDE = {
     "errors": "invalid_input checks shapes dtypes",
     "exact": "linear_solve model precision finite_mdp dynamic_programming gradient lqr_problem lqr",
-    "environments": "specs spaces env_params",
+    "environments": "specs spaces env_params labels",
     "policies": "distributions initializers networks function_network flax_network policies "
     "running_moments normalization",
     "statistics": "intervals comparisons learning_curve seed_metrics",

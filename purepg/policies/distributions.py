@@ -237,7 +237,7 @@ def _without_density(std: jax.Array) -> str:
 
 
 def _by_side(sides: Sides | None, x: jax.Array, both, below, free, *, odd: bool = False) -> jax.Array:
-    """A function of each component `[..., A]`, chosen by its bounds; bounded only from above, it is `below` mirrored."""
+    """A function of each component `[..., A]`, by its bounds; bounded only from above, it is `below` mirrored."""
     if sides is None or all(map(all, sides)):
         return both(x)
     low, high = (jnp.broadcast_to(np.array(side), x.shape) for side in sides)
