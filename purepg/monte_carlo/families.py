@@ -1,4 +1,4 @@
-"""Families of distributions for `purepg.monte_carlo`, beside the policies' own in `purepg.distributions`.
+"""Families of distributions for `purepg.monte_carlo`, besides the policies' own in `purepg.distributions`.
 
     family               x =                               what it shows
     Laplace, Logistic,   μ + b F⁻¹(u)                      location and scale: any standard F does
@@ -6,16 +6,16 @@
     Exponential          −log(u) / λ                       inverse of the distribution function
     Weibull              λ (−log u)^(1/k)                  the same, with a shape
     Uniform              l + (h − l) u                     support that moves: no score function
-    AffineGaussian       μ + L ε                           components that hang together
+    AffineGaussian       μ + L ε                           components that are correlated
     Gamma                no closed form                    implicit differentiation of F(x; a) = u
     Poisson              whole numbers                     no path: score function only
 
-u is uniform on (0, 1), without its ends, so that every x is finite. Components are independent unless said; `log_prob`
-is elementwise and `monte_carlo` adds it up. Each family is a pytree of its parameters.
+u is uniform on (0, 1), without its ends, so that every x is finite. Components are independent unless stated otherwise;
+`log_prob` is elementwise and `monte_carlo` sums it. Each family is a pytree of its parameters.
 
-Gradients flow through `log_prob` and, save for Poisson, through `sample`. `moving_support` says that the parameters
+Gradients flow through `log_prob` and, except for Poisson, through `sample`. `moving_support` says that the parameters
 move the set where the density is positive: ∇∫ p f then has a boundary term that ∫ p f ∇log p lacks. `no_score` says
-why the parameters' precision has no score function: where x is often too small for it, log x is lost.
+why the parameters' precision rules out the score function: where x often underflows to 0, log x is lost.
 
 Reference: Devroye (1986), Non-Uniform Random Variate Generation, chapter II.2; Figurnov, Mohamed and Mnih (2018),
 Implicit Reparameterization Gradients, for Gamma; Mohamed, Rosca, Figurnov and Mnih (2020), Monte Carlo Gradient
@@ -122,7 +122,9 @@ class Weibull:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Gamma:
-    """p(x) ∝ x^(a−1) exp(−λ x), x > 0. JAX differentiates its sample by a implicitly, ∂x/∂a = −(∂F/∂a) / p.
+    """p(x) ∝ x^(a−1) exp(−λ x), x > 0.
+
+    JAX differentiates a sample implicitly with respect to a: ∂x/∂a = −(∂F/∂a) / p.
 
     Attributes:
       concentration: [...], positive.
@@ -199,7 +201,7 @@ class AffineGaussian:
 
 
 def _often_zero(name: str, power: jax.Array, scale: jax.Array) -> str:
-    """Where P(x < ε) ≈ (ε/scale)^power for small ε and x is 0 below the smallest float: what to say of it, or ""."""
+    """Why x has no score, since it underflows to 0 too often, or ""; P(x < ε) ≈ (ε/scale)^power for small ε."""
     if isinstance(power, Tracer) or isinstance(scale, Tracer):
         return ""
     dtype = jnp.result_type(power, scale, jnp.float32)

@@ -17,7 +17,12 @@ __all__ = ["Cauchy", "Gumbel", "Laplace", "Logistic", "open_uniform"]
 
 
 def open_uniform(key: jax.Array, *like: jax.Array) -> jax.Array:
-    """[...] in (0, 1), symmetric about ½: the midpoints of the cells whose lower ends `jax.random.uniform` gives."""
+    """[...] in (0, 1), symmetric about ½: the midpoints of the cells whose lower ends `jax.random.uniform` gives.
+
+    Args:
+      key: one typed key.
+      *like: parameters, whose common shape and type the result has.
+    """
     dtype = jnp.result_type(*like, jnp.float32)
     shape = jnp.broadcast_shapes(*map(jnp.shape, like))
     return jax.random.uniform(key, shape, dtype) + float(jnp.finfo(dtype).eps) / 2
@@ -61,10 +66,12 @@ class Laplace(_LocationScale):
 
     @staticmethod
     def quantile(u: jax.Array) -> jax.Array:
+        """F⁻¹(u) [...] at location 0 and scale 1, for u [...] in (0, 1)."""
         return -jnp.sign(u - 0.5) * jnp.log1p(-2 * jnp.abs(u - 0.5))
 
     @staticmethod
     def log_density(z: jax.Array) -> jax.Array:
+        """log p(z) [...] at location 0 and scale 1."""
         return -jnp.abs(z) - math.log(2)
 
 
@@ -80,10 +87,12 @@ class Logistic(_LocationScale):
 
     @staticmethod
     def quantile(u: jax.Array) -> jax.Array:
+        """F⁻¹(u) [...] at location 0 and scale 1, for u [...] in (0, 1)."""
         return jnp.log(u) - jnp.log1p(-u)
 
     @staticmethod
     def log_density(z: jax.Array) -> jax.Array:
+        """log p(z) [...] at location 0 and scale 1."""
         return -z - 2 * jax.nn.softplus(-z)
 
 
@@ -99,10 +108,12 @@ class Gumbel(_LocationScale):
 
     @staticmethod
     def quantile(u: jax.Array) -> jax.Array:
+        """F⁻¹(u) [...] at location 0 and scale 1, for u [...] in (0, 1)."""
         return -jnp.log(-jnp.log(u))
 
     @staticmethod
     def log_density(z: jax.Array) -> jax.Array:
+        """log p(z) [...] at location 0 and scale 1."""
         return -z - jnp.exp(-z)
 
 
@@ -121,8 +132,10 @@ class Cauchy(_LocationScale):
 
     @staticmethod
     def quantile(u: jax.Array) -> jax.Array:
+        """F⁻¹(u) [...] at location 0 and scale 1, for u [...] in (0, 1)."""
         return jnp.tan(math.pi * (u - 0.5))
 
     @staticmethod
     def log_density(z: jax.Array) -> jax.Array:
+        """log p(z) [...] at location 0 and scale 1."""
         return -jnp.log1p(z**2) - math.log(math.pi)
