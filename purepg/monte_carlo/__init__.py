@@ -2,7 +2,8 @@
 
 gradients         score function (with baselines), pathwise, mixed: one gradient per sample
 relaxed_discrete  finitely many x: the exact sum, Gumbel-softmax, straight-through
-families          of distributions, besides the policies' own in `purepg.distributions`; location_scale has some of them
+families          of distributions, besides the policies' own in `purepg.distributions`
+location_scale    what some of these families share
 expectations      what is required of f, the distribution and params
 leave_one_out     sums over the other samples
 """

@@ -33,7 +33,7 @@ from jax import lax
 from jax.core import Tracer
 from jax.scipy.special import gammaln
 
-from purepg.monte_carlo.location_scale import Cauchy, Gumbel, Laplace, Logistic, open_uniform
+from purepg.monte_carlo.location_scale import LocationScale, open_uniform
 
 __all__ = [
     "AffineGaussian",
@@ -47,6 +47,78 @@ __all__ = [
     "Uniform",
     "Weibull",
 ]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Laplace(LocationScale):
+    """p(x) = exp(−|z|) / 2b, z = (x − μ) / b, of location μ [...] and scale b > 0 [...]."""
+
+    location: jax.Array
+    scale: jax.Array
+
+    @staticmethod
+    def quantile(u: jax.Array) -> jax.Array:
+        return -jnp.sign(u - 0.5) * jnp.log1p(-2 * jnp.abs(u - 0.5))
+
+    @staticmethod
+    def log_density(z: jax.Array) -> jax.Array:
+        return -jnp.abs(z) - math.log(2)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Logistic(LocationScale):
+    """F(x) = 1 / (1 + exp(−z)), z = (x − μ) / s, of location μ [...] and scale s > 0 [...]."""
+
+    location: jax.Array
+    scale: jax.Array
+
+    @staticmethod
+    def quantile(u: jax.Array) -> jax.Array:
+        return jnp.log(u) - jnp.log1p(-u)
+
+    @staticmethod
+    def log_density(z: jax.Array) -> jax.Array:
+        return -z - 2 * jax.nn.softplus(-z)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Gumbel(LocationScale):
+    """F(x) = exp(−exp(−z)), z = (x − μ) / β, of location μ [...] and scale β > 0 [...]."""
+
+    location: jax.Array
+    scale: jax.Array
+
+    @staticmethod
+    def quantile(u: jax.Array) -> jax.Array:
+        return -jnp.log(-jnp.log(u))
+
+    @staticmethod
+    def log_density(z: jax.Array) -> jax.Array:
+        return -z - jnp.exp(-z)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Cauchy(LocationScale):
+    """p(x) = 1 / (π s (1 + z²)), z = (x − μ) / s, of location μ [...] and scale s > 0 [...].
+
+    It has no mean: f must be bounded for E f to exist, and for the pathwise gradient by the scale f' must fall faster
+    than 1/x, since E |f'(x) z| has to exist as well. The score is bounded.
+    """
+
+    location: jax.Array
+    scale: jax.Array
+
+    @staticmethod
+    def quantile(u: jax.Array) -> jax.Array:
+        return jnp.tan(math.pi * (u - 0.5))
+
+    @staticmethod
+    def log_density(z: jax.Array) -> jax.Array:
+        return -jnp.log1p(z**2) - math.log(math.pi)
 
 
 @jax.tree_util.register_dataclass
