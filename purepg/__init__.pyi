@@ -44,9 +44,9 @@ from .monte_carlo import families as families
 from .policies import distributions as distributions
 from .policies import networks as networks
 from .policies.flax_network import Flax as Flax
+from .policies.function_network import Functions as Functions
 from .policies.networks import MLP as MLP
 from .policies.networks import Conv as Conv
-from .policies.networks import Functions as Functions
 from .policies.networks import Table as Table
 from .policies.policies import Gaussian as Gaussian
 from .policies.policies import Softmax as Softmax

@@ -12,12 +12,19 @@ from purepg.rollout.trajectory import ActionOutput, Trajectory
 from purepg.task import Games
 from purepg.training import Method, fitted
 
+__all__ = ["Evaluation", "evaluate", "play"]
+
 
 class Evaluation(NamedTuple):
-    """What came of each game."""
+    """The outcome of each game.
 
-    returns: jax.Array  # [num_games], undiscounted and unscaled
-    lengths: jax.Array  # [num_games] int32
+    Attributes:
+      returns: [num_games], undiscounted and unscaled.
+      lengths: [num_games] int32.
+    """
+
+    returns: jax.Array
+    lengths: jax.Array
 
 
 def evaluate(
@@ -29,7 +36,16 @@ def evaluate(
     *,
     deterministic: bool = True,
 ) -> Evaluation:
-    """Plays `num_games` fresh games with the parameters of one seed, by the policy's mode or sampled from it. Pure."""
+    """Returns and lengths of fresh games, played with the parameters of one seed. Pure.
+
+    Args:
+      method: the record that trained them; its `act` chooses actions.
+      hyper: its numbers, scalars; `env` holds the parameters of the environment that is played.
+      params: of one seed, as `method.params` gives them.
+      key: one typed key.
+      num_games: fresh games, at least 1.
+      deterministic: by the policy's mode, or sampled from it.
+    """
     trajectory = play(method, hyper, params, key, num_games, deterministic=deterministic)
     return Evaluation(collection.episode_returns(trajectory), trajectory.mask.sum(axis=0, dtype=jnp.int32))
 
@@ -37,7 +53,14 @@ def evaluate(
 def play(
     method: Method, hyper: Hyperparams, params: Any, key: jax.Array, num_games: int, *, deterministic: bool
 ) -> Trajectory:
-    """The games of `evaluate` row by row, `[T, num_games]`, with the actions as the environment took them. Pure."""
+    """The games of `evaluate` step by step, with the actions as the environment took them. Pure.
+
+    Args:
+      method, hyper, params, key, num_games, deterministic: as for `evaluate`.
+
+    Returns:
+      A trajectory `[T, num_games]`, T the longest game allowed.
+    """
     method, hyper = fitted(method, hyper)
     task = dataclasses.replace(method.task, collect=Games(num_games, method.task.max_steps))
     choose = method.act(params, deterministic=deterministic, env_params=hyper.env)

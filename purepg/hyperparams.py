@@ -14,35 +14,51 @@ from purepg import environments
 from purepg.environments import EnvironmentSpec, env_params
 from purepg.errors import InvalidInput, checks
 
+__all__ = [
+    "Hyperparams",
+    "check",
+    "check_one",
+    "decode",
+    "encode",
+    "over_seeds",
+    "resolved",
+    "some",
+    "varies",
+    "with_env_params",
+]
+
 
 def _number(default: float, low: float = 0.0, high: float = math.inf) -> Any:
-    """A field with its default and the range of its values, both ends in it."""
+    """A field with its default and the closed range of its values."""
     return dataclasses.field(default=default, metadata={"range": (low, high)})
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Hyperparams:
-    """Floats, scalar arrays or, along a seed axis, arrays `[S]`. A neutral value switches a term off."""
+    """Numbers of a method: floats, scalar arrays or, one per seed, arrays `[S]`. A neutral value switches a term off.
+
+    Attributes:
+      learning_rate: Step size of the optimiser, at the start of its schedule.
+      discount: γ in [0, 1]: the worth of a reward one step later.
+      trace_decay: λ in [0, 1] of the λ-return: 0 trusts the critic, 1 the rewards.
+      entropy_coefficient: Weight of the entropy bonus; 0 is none.
+      value_coefficient: Weight of a shared critic's squared error.
+      critic_learning_rate: Step size of a critic with a network of its own.
+      max_gradient_norm: The gradient is scaled down to this global norm; inf is no clipping.
+      reward_scale: Factor on rewards in estimates; reported returns are unscaled.
+      env: The environment's parameters (a pytree); none: its defaults, which `resolved` puts here.
+    """
 
     learning_rate: float = _number(1e-2)
-    """Step size of the optimiser, at the start of its schedule."""
     discount: float = _number(0.99, high=1.0)
-    """γ in [0, 1]: the worth of a reward one step later."""
     trace_decay: float = _number(0.95, high=1.0)
-    """λ in [0, 1] of the λ-return: 0 trusts the critic, 1 the rewards."""
     entropy_coefficient: float = _number(0.0)
-    """Weight of the entropy bonus; 0 is none."""
     value_coefficient: float = _number(0.5)
-    """Weight of a shared critic's squared error."""
     critic_learning_rate: float = _number(1e-2)
-    """Step size of a critic with a network of its own."""
     max_gradient_norm: float = _number(math.inf)
-    """The gradient is scaled down to this global norm; inf is no clipping."""
     reward_scale: float = _number(1.0, low=-math.inf)
-    """Factor on rewards in estimates; reported returns are unscaled."""
     env: Any = None
-    """The environment's parameters (a pytree); none: its defaults, which `resolved` puts here."""
 
 
 _RANGES: dict[str, tuple[float, float]] = {
@@ -51,7 +67,12 @@ _RANGES: dict[str, tuple[float, float]] = {
 
 
 def resolved(hyper: Hyperparams, spec: EnvironmentSpec) -> Hyperparams:
-    """The numbers with the environment's default parameters, where none are given."""
+    """The numbers, with the environment's default parameters where `hyper.env` is None.
+
+    Args:
+      hyper: the numbers; those with an `env` come back as they are.
+      spec: the environment whose defaults are taken.
+    """
     return (
         hyper
         if hyper.env is not None
@@ -62,8 +83,11 @@ def resolved(hyper: Hyperparams, spec: EnvironmentSpec) -> Hyperparams:
 def check(hyper: Hyperparams) -> None:
     """Refuses concrete values outside their range; traced ones pass.
 
+    Args:
+      hyper: floats, scalar arrays or arrays `[S]`; traced values are not looked at.
+
     Raises:
-      InvalidInput: a value is not a number or outside its range.
+      InvalidInput: a value is not a number, or lies outside its range.
     """
     checks.kind("hyper", hyper, isinstance(hyper, Hyperparams), "purepg.Hyperparams(…)")
     for name in _RANGES:
@@ -71,10 +95,15 @@ def check(hyper: Hyperparams) -> None:
 
 
 def check_one(name: str, value: Any, *, replicates: bool = False) -> None:
-    """Refuses a value of one field, with `replicates` also one of the values `[R]`.
+    """Refuses a concrete value of one field that is not allowed; traced ones pass.
+
+    Args:
+      name: a field of `Hyperparams` other than env.
+      value: a number, an array or, with `replicates`, values `[R]`.
+      replicates: whether one value per replicate is allowed.
 
     Raises:
-      InvalidInput: it is no number, outside its range, or infinite where the field's default is not.
+      InvalidInput: it is not a number, lies outside its range, or is infinite where the field's default is finite.
     """
     if isinstance(value, Tracer):
         return
@@ -85,11 +114,12 @@ def check_one(name: str, value: Any, *, replicates: bool = False) -> None:
 
 
 def over_seeds(hyper: Hyperparams, spec: EnvironmentSpec, num_replicates: int) -> Hyperparams:
-    """Numbers for every replicate, as arrays `[R, ...]`: arrays keep their type, so new numbers never recompile.
+    """Numbers for every replicate, as arrays `[R, ...]`: these keep their types, so that new numbers never recompile.
 
     Args:
       hyper: scalars, tiled here, or arrays `[R]`.
-      spec: the environment; its parameters in `hyper` may have an axis `[R]` more than its defaults.
+      spec: the environment; its parameters in `hyper` may have a leading axis `[R]` that its defaults lack.
+      num_replicates: R, at least 1.
     """
     hyper, like = _beside_defaults(hyper, spec)
 
@@ -105,25 +135,43 @@ def over_seeds(hyper: Hyperparams, spec: EnvironmentSpec, num_replicates: int) -
 
 
 def varies(hyper: Hyperparams, spec: EnvironmentSpec) -> bool:
-    """Whether any number differs from replicate to replicate."""
+    """Whether any number differs from replicate to replicate.
+
+    Args:
+      hyper: scalars, or arrays `[R]`.
+      spec: the environment, which tells an axis of replicates from one of a parameter's own.
+    """
     hyper, like = _beside_defaults(hyper, spec)
     return any(jax.tree.leaves(jax.tree.map(lambda x, like: np.ndim(x) > np.ndim(like), hyper, like)))
 
 
 def some(hyper: Hyperparams, spec: EnvironmentSpec, which: slice | int) -> Hyperparams:
-    """The numbers of some of the replicates, or of one."""
+    """The numbers of some of the replicates, or of one.
+
+    Args:
+      hyper: scalars, or arrays `[R]`.
+      spec: the environment, as for `varies`.
+      which: index or slice of the replicates; an index takes the axis away.
+    """
     hyper, like = _beside_defaults(hyper, spec)
     return jax.tree.map(lambda x, like: x[which] if np.ndim(x) > np.ndim(like) else x, hyper, like)
 
 
 def _beside_defaults(hyper: Hyperparams, spec: EnvironmentSpec) -> tuple[Hyperparams, Hyperparams]:
-    """The numbers, those of several replicates as arrays, and numbers of their shapes without replicates."""
+    """The numbers, with lists as arrays, and default numbers that have the shapes of a single replicate."""
     lists = {name: np.asarray(x) for name in _RANGES if isinstance(x := getattr(hyper, name), list | tuple)}
     return resolved(dataclasses.replace(hyper, **lists), spec), resolved(Hyperparams(), spec)
 
 
 def encode(hyper: Hyperparams, spec: EnvironmentSpec) -> dict[str, Any]:
-    """Numbers as JSON-ready data; the environment's parameters by their paths, where any differs from its default.
+    """Numbers as data for JSON, the environment's parameters by name if any of them differs from its default.
+
+    Args:
+      hyper: concrete numbers, scalars or arrays `[R]`.
+      spec: the environment they belong to.
+
+    Returns:
+      field → number or nested lists; "env" is None where all parameters are the defaults.
 
     Raises:
       InvalidInput: the parameters differ from the environment's defaults in more than their numbers.
@@ -140,8 +188,12 @@ def encode(hyper: Hyperparams, spec: EnvironmentSpec) -> dict[str, Any]:
 def decode(data: dict[str, Any], spec: EnvironmentSpec) -> Hyperparams:
     """The numbers that `encode` wrote.
 
+    Args:
+      data: what `encode` returned, perhaps read back from JSON.
+      spec: the environment the numbers belong to.
+
     Raises:
-      InvalidInput: numbers or parameters of the environment have come or gone since; they are named.
+      InvalidInput: the code has gained or lost numbers or parameters since; they are named.
     """
     numbers: Any = {name: np.asarray(x) if isinstance(x, list) else x for name, x in data.items()}
     _same_names("hyper-parameters", data, {f.name for f in dataclasses.fields(Hyperparams)})
@@ -170,9 +222,13 @@ def _same_names(what: str, saved: dict[str, Any], known: set[str]) -> None:
 
 
 def with_env_params(spec: EnvironmentSpec, changes: dict[str, Any]) -> Any:
-    """The environment's default parameters with some fields changed; arrays `[R, ...]` have one for each replicate.
+    """The environment's default parameters with some changed; arrays `[R, ...]` hold one value per replicate.
+
+    Args:
+      spec: the environment.
+      changes: parameter → value; for a nested one the name has a dot.
 
     Raises:
-      InvalidInput: the environment has no such parameter, or this is no value for it.
+      InvalidInput: the environment has no such parameter, or the value does not fit it.
     """
     return env_params.with_fields(spec, changes, replicates=True)

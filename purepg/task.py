@@ -1,7 +1,7 @@
 """The task: what is played, by which policy, and how games are collected. Static: it hashes by value.
 
-The numbers that are traced come beside it, as `Hyperparams`; `fit` is where the two meet. It makes static what has
-to be, the longest game, as the environment's parameters in use have it, and refuses what does not go together.
+The traced numbers come beside it, as `Hyperparams`, and `fit` is where the two meet: it makes the longest game static,
+as long as the environment's parameters in use allow, and refuses what does not go together.
 """
 
 import dataclasses
@@ -17,6 +17,20 @@ from purepg.hyperparams import Hyperparams
 from purepg.policies import BoundPolicy, Policy, Softmax
 from purepg.policies.normalization import normalized
 
+__all__ = [
+    "AUTOMATIC",
+    "ROWS_ELSEWHERE",
+    "ROWS_ON_CPU",
+    "Backend",
+    "Games",
+    "Segments",
+    "Task",
+    "fit",
+    "for_platform",
+    "of_machine",
+    "on",
+]
+
 ROWS_ON_CPU, ROWS_ELSEWHERE = 256, 65_536
 
 
@@ -24,15 +38,18 @@ ROWS_ON_CPU, ROWS_ELSEWHERE = 256, 65_536
 class Backend:
     """What the machine decides, not the researcher: how an update is cut for the devices that compute it.
 
-    A task carries it to whatever differentiates rows. Nothing is looked up around the program, so that one for a
-    device that is not here can be made here, with `jax.export` and `for_platform("cuda")`. It is set where programs
-    are built (`purepg.run`), and is no part of what was trained: saved runs, flags and sweeps leave it out.
+    A task carries it to whatever differentiates rows. A program never asks which machine it is traced on, so that one
+    can be exported for a device that is absent, with `jax.export` and `for_platform("cuda")`. It is set where programs
+    are built (`purepg.run`) and does not belong to what was trained: saved runs, flags and sweeps leave it out.
+
+    Attributes:
+      rows_per_chunk: Rows differentiated at once; 0: as many as suit the platform that the program is compiled for.
+      row_axis: Axis of the devices that share the rows of one seed, such as `purepg.seeds.ROW_AXIS`; None: each device
+        has all rows.
     """
 
     rows_per_chunk: int = 0
-    """Rows differentiated at once; 0: what suits the platform that the program is compiled for."""
     row_axis: str | None = None
-    """Axis of the devices that share the rows of one seed, as `purepg.seeds.ROW_AXIS`; none: each has all rows."""
 
     def __post_init__(self):
         whole_number("rows_per_chunk", self.rows_per_chunk, 0)
@@ -42,12 +59,21 @@ AUTOMATIC = Backend()
 
 
 def for_platform(platform: str, row_axis: str | None = None) -> Backend:
-    """What suits a platform as JAX names it: cpu, cuda, rocm, tpu."""
+    """The backend that suits a platform.
+
+    Args:
+      platform: JAX's name of it: cpu, cuda, rocm or tpu.
+      row_axis: as in `Backend`.
+    """
     return Backend(ROWS_ON_CPU if platform == "cpu" else ROWS_ELSEWHERE, row_axis)
 
 
 def of_machine(field: dataclasses.Field) -> bool:
-    """Whether a record's field is the machine's to decide: it is neither saved nor a flag."""
+    """Whether a record's field is the machine's to decide, so that it is neither saved nor a flag.
+
+    Args:
+      field: a field of a dataclass.
+    """
     return field.metadata.get("of_machine", False)
 
 
@@ -61,12 +87,15 @@ def _check_sizes(collect: Any) -> None:
 
 @dataclass(frozen=True)
 class Games:
-    """N fresh games an update, each to its end or the limit; rows after a game's end are masked."""
+    """N fresh games per update, each played to its end or the limit; rows after a game's end are masked.
+
+    Attributes:
+      num_games: Games played side by side for each update (N).
+      max_steps: Longest game in steps (T), a longer one is cut there; none: the environment's own limit.
+    """
 
     num_games: int = 64
-    """Games played side by side for each update (N)."""
     max_steps: int | None = None
-    """Longest game in steps (T), a longer one is cut there; none: the environment's own limit."""
 
     def __post_init__(self):
         _check_sizes(self)
@@ -74,14 +103,17 @@ class Games:
 
 @dataclass(frozen=True)
 class Segments:
-    """T steps an update of N running games, each followed by a fresh one when it ends."""
+    """T steps per update of N running games, each followed by a fresh one when it ends.
+
+    Attributes:
+      num_games: Games that run side by side (N).
+      num_steps: Steps of each game in an update (T).
+      max_steps: A game that has run for so many steps is cut; none: the environment's own limit.
+    """
 
     num_games: int = 64
-    """Games that run side by side (N)."""
     num_steps: int = 32
-    """Steps of each game in an update (T)."""
     max_steps: int | None = None
-    """A game that has run for so many steps is cut; none: the environment's own limit."""
 
     def __post_init__(self):
         _check_sizes(self)
@@ -91,15 +123,21 @@ class Segments:
 
 @dataclass(frozen=True)
 class Task:
-    """Environment, policy and collection. A name in place of the spec is turned into one."""
+    """Environment, policy and collection.
+
+    Attributes:
+      env: The spec of the environment, of `purepg.environment`; a name is turned into one.
+      policy: The policy that plays.
+      collect: Whole games or segments.
+      normalize_observations: Shift and scale observations by their running mean and deviation.
+      backend: How updates are cut for the devices; `purepg.run` sets it.
+    """
 
     env: EnvironmentSpec
     policy: Policy = Softmax()
     collect: Games | Segments = Games()
     normalize_observations: bool = False
-    """Shift and scale observations by their running mean and deviation."""
     backend: Backend = field(default=AUTOMATIC, metadata={"of_machine": True})
-    """How updates are cut for the devices; `purepg.run` sets it."""
 
     def __post_init__(self):
         if isinstance(self.env, str):
@@ -114,7 +152,7 @@ class Task:
 
     @property
     def max_steps(self) -> int:
-        """The longest game in steps, by the environment's default parameters where `collect` does not say it."""
+        """The longest game in steps: that of `collect` or, where it is None there, the environment's default."""
         return self.collect.max_steps or environments.time_limit(self.env)
 
     @property
@@ -126,7 +164,11 @@ class Task:
         return fewest * collect.num_games, most * collect.num_games
 
     def bind_policy(self, *, with_value: bool = False) -> BoundPolicy:
-        """The policy's functions for this environment; `with_value` gives its network one more output, V."""
+        """The policy's functions for this environment.
+
+        Args:
+          with_value: whether the network has one more output, V, for a critic that shares it.
+        """
         policies.check(self.policy, self.env, with_value=with_value)
         policy = self.policy.bind(self.env, with_value=with_value)
         if not self.normalize_observations:
@@ -134,20 +176,27 @@ class Task:
         inputs = environments.inputs(self.env)
         if inputs.num_categories is not None:
             raise InvalidInput(
-                f"{self.env.name!r} observes integers: normalize_observations is for numbers, leave it off"
+                f"{self.env.name!r} observes integers, which cannot be normalized: leave normalize_observations off"
             )
         return normalized(policy, inputs.shape)
 
 
 def fit(task: Task, hyper: Hyperparams) -> tuple[Task, Hyperparams]:
-    """Task and numbers fitted to one another: `max_steps` is the limit of the environment's parameters in use.
+    """Fits task and numbers to one another: `max_steps` becomes the limit of the environment's parameters in use.
 
-    Where replicates have limits of their own it is the largest: one program plays them all, and each game is cut by its
-    own. Called wherever a task meets numbers that are concrete; those that are traced cannot be looked at and pass.
+    Where replicates differ in their limits it is the largest: one program plays them all, and each game is cut by its
+    own limit. Called wherever a task meets concrete numbers; traced ones cannot be inspected and pass.
+
+    Args:
+      task: what is played.
+      hyper: its numbers, concrete or traced; scalars, or arrays `[R]` over replicates.
+
+    Returns:
+      The task with `max_steps` of the parameters in use, and the numbers with the environment's parameters in `env`.
 
     Raises:
-      InvalidInput: a number is none or outside its range; the parameters have other spaces than a policy is built for;
-        or the task's own max_steps cuts games before a limit that was given.
+      InvalidInput: a number is missing or outside its range; the parameters change the spaces that a policy is built
+        for; or the task's own max_steps cuts games before a limit that was given.
     """
     checks.record(task)
     hyperparams.check(hyper)
@@ -168,5 +217,10 @@ def fit(task: Task, hyper: Hyperparams) -> tuple[Task, Hyperparams]:
 
 
 def on(method: Any, backend: Backend) -> Any:
-    """The method as this backend computes it."""
+    """The method as this backend computes it.
+
+    Args:
+      method: a method's record, with a field `task`.
+      backend: how updates are cut for the devices.
+    """
     return dataclasses.replace(method, task=dataclasses.replace(method.task, backend=backend))

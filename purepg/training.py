@@ -1,7 +1,7 @@
 """Training one seed: a pure scan over the updates of a method.
 
-A method is a frozen record derived from `Method`. Update i of a run draws its randomness from `fold_in(key, i)`: a run
-is the same however it is cut into pieces.
+A method is a frozen record derived from `Method`. Update i of a run draws its randomness from `fold_in(key, i)`, so
+that a run comes out the same however it is cut into pieces.
 """
 
 import dataclasses
@@ -21,44 +21,85 @@ from purepg.rollout.metrics import Metrics
 from purepg.rollout.trajectory import Act, ActiveGames
 from purepg.task import Task, fit
 
-PATIENCE = 10  # updates in a row without a finite state, after which a seed is frozen
-MOST_STEPS = 2**32 - 1  # of a budget, which is counted in 32 bits
+__all__ = ["MOST_STEPS", "PATIENCE", "Method", "TrainState", "fitted", "init", "train"]
+
+PATIENCE = 10  # updates in a row without a finite state after which a seed is frozen
+MOST_STEPS = 2**32 - 1  # the largest budget of steps, which is counted in 32 bits
 
 
 @runtime_checkable
 class Method(Protocol):
-    """A way to learn; a static record."""
+    """A way to learn: a static record, which hashes by value."""
 
     task: Task
 
     def check_numbers(self, hyper: Hyperparams) -> None:
-        """
+        """Refuses numbers that this method cannot use.
+
+        Args:
+          hyper: concrete numbers, scalars or arrays `[S]`; traced ones pass.
+
         Raises:
           InvalidInput: the method cannot use these concrete numbers, scalars or `[S]`; traced ones pass.
         """
 
     def init(self, hyper: Hyperparams, key: jax.Array) -> Any:
-        """A state: a pytree of arrays."""
+        """A state: a pytree of arrays.
+
+        Args:
+          hyper: traced numbers, scalars.
+          key: one typed key.
+        """
         ...
 
     def update(self, hyper: Hyperparams, state: Any, key: jax.Array) -> tuple[Any, Metrics]:
-        """The next state, of the same shapes, and "return", "length" and "steps" (`metrics.of_games`) among numbers."""
+        """Plays, learns once, and says how it went.
+
+        Args:
+          hyper: traced numbers, scalars.
+          state: what `init` or the update before returned.
+          key: one typed key, another one at every update.
+
+        Returns:
+          The next state, of the same structure, shapes and types, and the metrics ("return", "length" and "steps"
+          among them, as `metrics.of_games` makes them).
+        """
         ...
 
     def params(self, state: Any) -> Any:
-        """What `act` needs of a state."""
+        """The part of a state that `act` needs.
+
+        Args:
+          state: what `init` or `update` returned.
+        """
         ...
 
     def act(self, params: Any, *, deterministic: bool, env_params: Any = None) -> Act:
-        """How it plays: as it would at its best, or as it explores; bounds are those of `env_params`."""
+        """How it plays with these parameters.
+
+        Args:
+          params: what `params` returned.
+          deterministic: whether it plays as well as it can, or explores as in training.
+          env_params: the environment's parameters, whose action bounds hold; None: the defaults.
+
+        Returns:
+          A function of a key and observations `[N, *shape]`, as `rollout.Act` says.
+        """
         ...
 
 
 def fitted(method: Method, hyper: Hyperparams) -> tuple[Any, Hyperparams]:
-    """Method and numbers, its task and these fitted to one another (`purepg.task.fit`): what runs begin with.
+    """Fits the method's task and the numbers to one another (`purepg.task.fit`), as every run does first.
+
+    Args:
+      method: a method's record.
+      hyper: its numbers, scalars or arrays `[S]`.
+
+    Returns:
+      Both, the task's longest game and the environment's parameters filled in.
 
     Raises:
-      InvalidInput: as `fit`; or a number of the method is none, or one that the method cannot use.
+      InvalidInput: as `fit`; or the method is no method, or cannot use one of the numbers.
     """
     checks.conforms("method", method, Method)
     checks.kind("method", method, dataclasses.is_dataclass(method), "a frozen dataclass: it hashes by value")
@@ -70,20 +111,33 @@ def fitted(method: Method, hyper: Hyperparams) -> tuple[Any, Hyperparams]:
 
 
 class TrainState(NamedTuple):
-    """One seed's run so far."""
+    """One seed's run so far.
 
-    learner: Any  # the method's state
-    key: jax.Array  # the run's key; never changes
-    iteration: jax.Array  # [] int32, updates tried
-    skipped: jax.Array  # [] int32, updates in a row that were not finite
-    frozen_at: jax.Array  # [] int32, the update at which the seed was given up; −1 while it learns
-    steps_left: jax.Array | None = None  # [] uint32, of its budget of environment steps, if it has one
+    Attributes:
+      learner: the method's state.
+      key: the run's key; never changes.
+      iteration: [] int32, updates tried.
+      skipped: [] int32, updates in a row that were not finite.
+      frozen_at: [] int32, the update at which the seed was given up; −1 while it learns.
+      steps_left: [] uint32, of its budget of environment steps, if it has one.
+    """
+
+    learner: Any
+    key: jax.Array
+    iteration: jax.Array
+    skipped: jax.Array
+    frozen_at: jax.Array
+    steps_left: jax.Array | None = None
 
 
 def init(method: Method, hyper: Hyperparams, key: jax.Array, num_steps: int | None = None) -> TrainState:
-    """A fresh run of `method` from a typed key. Pure, one seed; map it over keys for more.
+    """A fresh run of `method`. Pure, one seed; map it over keys for more.
 
-    With `num_steps`, from 1 to 2^32 − 1, it has a budget of so many environment steps, which `train` keeps to.
+    Args:
+      method: a method's record.
+      hyper: its numbers, scalars.
+      key: one typed key, as of jax.random.key(0).
+      num_steps: budget of environment steps that `train` keeps to, from 1 to 2^32 − 1; None: no budget.
     """
     method, hyper = fitted(method, hyper)
     is_key = isinstance(key, jax.Array) and (key.ndim == 0 or jnp.issubdtype(key.dtype, jnp.unsignedinteger))
@@ -97,25 +151,28 @@ def init(method: Method, hyper: Hyperparams, key: jax.Array, num_steps: int | No
 def train(
     method: Method, hyper: Hyperparams, state: TrainState, num_updates: int, *, stop_at: int | None = None
 ) -> tuple[TrainState, Metrics]:
-    """`num_updates` updates from `state`; metrics are stacked to `[num_updates]`. Pure, one seed.
-
-    Args:
-      method: what is trained; static.
-      hyper: its numbers, scalars.
-      state: from `init` or an earlier `train`.
-      num_updates: how many; static.
-      stop_at: the last update of the run, counted from its start, if one of these may be beyond it.
+    """Makes `num_updates` updates from `state`. Pure, one seed; map it over states for more.
 
     An update after which something learned is not finite (parameters, optimiser, averages, a critic, a replay) leaves
-    the learner as it was and counts as skipped; after `PATIENCE` of them in a row the seed is frozen. Games that run
-    on (`trajectory.ActiveGames`) are the environment's: an infinite "best so far" in its state is nobody's fault, and a
-    NaN in it that reaches an observation shows in the parameters. A skipped update has not taken place for its games
-    either: the next one plays them on from before the NaN with other noise. Where that does not help, the games
-    themselves are broken, and the seed is frozen rather than trained on what is left.
+    the learner as it was and counts as skipped; after `PATIENCE` of them in a row the seed is frozen. Running games
+    (`trajectory.ActiveGames`) are not checked: their state is the environment's, where an infinite "best so far" is
+    legitimate, and a NaN in it that reaches an observation shows in the parameters. A skipped update is undone for its
+    games too: the next one plays them on from before the NaN with other noise. Where that does not help, the games
+    themselves are broken, and the seed is frozen rather than trained on the remaining ones.
 
-    With a budget of environment steps the update that reaches it is the last one: whatever is run after it, or after
-    `stop_at`, leaves the state as it is, to the bit, and its metrics are sums over nothing. It costs nothing once all
-    seeds that are mapped side by side have come to their end.
+    With a budget of environment steps, the update that reaches it is the last: later updates, or those after `stop_at`,
+    leave the state as it is, to the bit, and their metrics are sums over nothing. They cost nothing once all seeds that
+    are mapped side by side have finished.
+
+    Args:
+      method: a method's record; static under `jit`.
+      hyper: its numbers, scalars.
+      state: from `init`, or from `train` to go on.
+      num_updates: at least 0; static.
+      stop_at: the run's last update, counted from its start; none: there is no such limit.
+
+    Returns:
+      The state after the updates, and each metric as `metrics.Average` of arrays `[num_updates]`.
     """
     method, hyper = fitted(method, hyper)
     num_updates = whole_number("num_updates", num_updates, 0)
@@ -165,7 +222,7 @@ def train(
 def _check_update(method: Method, learner: Any, numbers: Any, before: Any) -> None:
     """
     Raises:
-      InvalidInput: what an update gave is no state like the one before, or no metrics.
+      InvalidInput: an update returned a state unlike the one before, or no metrics.
     """
     whose = f"of {type(method).__name__}"
     checks.same_arrays(f"the state {whose} after an update", learner, "the state before", before)
@@ -176,11 +233,13 @@ def _check_update(method: Method, learner: Any, numbers: Any, before: Any) -> No
 
 
 def _left(steps_left: jax.Array | None, numbers: Metrics) -> jax.Array | None:
-    """What an update with these metrics leaves of a budget."""
+    """The budget left after an update with these metrics."""
     if steps_left is None:
         return None
     if "steps" not in numbers:
-        raise InvalidInput(f"a budget of steps needs the metric 'steps', the method has {', '.join(numbers)}")
+        raise InvalidInput(
+            f"a budget of steps needs the metric 'steps', but the method reports only {', '.join(numbers)}"
+        )
     return steps_left - jnp.minimum(steps_left, numbers["steps"].sum.astype(steps_left.dtype))
 
 

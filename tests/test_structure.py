@@ -38,10 +38,11 @@ LEVELS = """
 INSIDE = {
     "errors": "invalid_input checks shapes dtypes",
     "exact": "linear_solve model precision finite_mdp dynamic_programming gradient lqr_problem lqr",
-    "environments": "specs spaces env_params",
-    "policies": "distributions networks flax_network policies running_moments normalization",
+    "environments": "specs spaces env_params labels",
+    "policies": "distributions initializers networks function_network flax_network policies "
+    "running_moments normalization",
     "statistics": "intervals summaries comparisons learning_curve seed_metrics",
-    "monte_carlo": "leave_one_out families expectations relaxed_discrete gradients",
+    "monte_carlo": "leave_one_out location_scale families expectations relaxed_discrete gradients",
     "machines": "branches files folder_lock compilation_cache memory deadlocks seeds",
     "rollout": "trajectory metrics rollout collection",
     "estimators": "chunked_gradient differentiable_steps baselines critics base score_function pathwise",
@@ -61,6 +62,7 @@ RANK = {name: rank for rank, line in enumerate(LEVELS.splitlines()) for name in 
 MATHS = (
     "returns.py",
     "monte_carlo/leave_one_out.py",
+    "monte_carlo/location_scale.py",
     "monte_carlo/families.py",
     "monte_carlo/expectations.py",
     "monte_carlo/gradients.py",

@@ -12,7 +12,7 @@ import numpy as np
 
 from purepg import diagnostics, environments, hyperparams, statistics
 from purepg.analysis import plotting
-from purepg.environments import env_params
+from purepg.environments import labels
 from purepg.errors import InvalidInput
 from purepg.machines import files, seeds
 from purepg.names import lookup
@@ -96,7 +96,7 @@ def read(folders: Sequence[str | os.PathLike]) -> "dict[str, xarray.Dataset]":
         for name, dataset in datasets.items():
             name = f"{folder}: {name}" if name in found else name
             found[name] = dataset
-    played = sorted({env_params.name_of(dataset.attrs["environment"]) for dataset in found.values()})
+    played = sorted({labels.name_of(dataset.attrs["environment"]) for dataset in found.values()})
     if len(played) != 1:
         raise InvalidInput(f"runs on {', '.join(played) or 'nothing'}: give runs on one environment")
     return found
@@ -258,7 +258,7 @@ def _solved(datasets: Datasets, options: Options, against: Any) -> "Figure":
 
 def _environment(datasets: Datasets) -> str:
     """The label that all of them share."""
-    return env_params.shared_label(str(dataset.attrs["environment"]) for dataset in datasets.values())
+    return labels.shared_label(str(dataset.attrs["environment"]) for dataset in datasets.values())
 
 
 def _seed_metrics(datasets: Datasets, options: Options) -> dict[str, np.ndarray]:

@@ -1,12 +1,12 @@
-"""∇J in closed form: which problems have one, and what a player sees of their states.
+"""∇J in closed form: which problems have one, and what a policy observes of their states.
 
     a softmax policy, tabular or not, in a finite MDP      ∂J/∂θ = Σ_s ∂J/∂logits(s) · ∂f_θ(o(s))/∂θ
     a linear Gaussian policy in an LQR problem             u = K o + c + σ ε is u = −K̃ x̃ + σ ε of the state x̃ = (x, 1)
 
 A policy is given observations, never states. States may share one (o(s) = o(s') though s ≠ s'); a policy cannot tell
-them apart then, and J and its gradient are those of π(a|o(s)). A class that adds noise or memory to what is seen, or to
-the dynamics, may still carry the model of the class that it extends. That is found out by playing: what is seen must be
-what the state says, and no transition may be one that the model rules out.
+them apart then, and J and its gradient are those of π(a|o(s)). A class that adds noise or memory to observations or
+dynamics may still inherit the model of the class that it extends. This is detected by playing: observations must be
+those of the states, and no transition may occur that the model rules out.
 """
 
 import functools
@@ -25,31 +25,48 @@ from purepg.policies.distributions import Categorical
 from purepg.policies.networks import Params
 from purepg.task import Task
 
-_GAMES, _STEPS = 64, 16  # played to find out
+__all__ = ["FiniteModel", "LinearModel", "gradient"]
+
+_GAMES, _STEPS = 64, 16  # played for this check
 
 
 @runtime_checkable
 class FiniteModel(Protocol):
-    """An environment with finitely many states, the field `index` of its state."""
+    """An environment with finitely many states; `index` is the field of its state that numbers them."""
 
     observation_index: Any  # [S] int, o(s)
 
     def exact_model(self, params: Any) -> Any:
-        """The arrays (transition `[S, A, S]`, reward, initial `[S]`)."""
+        """The arrays (transition `[S, A, S]`, reward, initial `[S]`).
+
+        Args:
+          params: the environment's parameters.
+        """
         ...
 
 
 @runtime_checkable
 class LinearModel(Protocol):
-    """An environment with linear dynamics and quadratic cost, whose state has the field `x`, which is seen."""
+    """An environment with linear dynamics and quadratic cost, whose state has the field `x`, which is observed."""
 
     def exact_lqr(self, params: Any) -> Any:
-        """A, B, Q, R, initial_second_moment, noise_covariance."""
+        """A, B, Q, R, initial_second_moment, noise_covariance.
+
+        Args:
+          params: the environment's parameters.
+        """
         ...
 
 
 def gradient(task: Task, hyper: Hyperparams, params: Params, policy: BoundPolicy) -> Params | None:
-    """∇J of whole games up to the limit in use, like `params`; None where there is no closed form."""
+    """∇J of whole games up to the limit in use, like `params`; None where there is no closed form.
+
+    Args:
+      task: what is played.
+      hyper: numbers, concrete scalars, `env` filled in.
+      params: of the policy.
+      policy: bound to the task.
+    """
     observed = _observed(task.env, hyper.env)
     if observed is not None and isinstance(policy.distribution(params, observed), Categorical):
         return _finite_mdp(task, hyper, params, policy, observed)
@@ -61,7 +78,7 @@ def gradient(task: Task, hyper: Hyperparams, params: Params, policy: BoundPolicy
 def _finite_mdp(
     task: Task, hyper: Hyperparams, params: Params, policy: BoundPolicy, observed: jax.Array
 ) -> Params:
-    """The gradient by the logits of all states, carried back through what is observed there to the parameters."""
+    """The gradient by the logits of all states, pulled back through their observations to the parameters."""
 
     def logits_of(params):
         distribution: Any = policy.distribution(params, observed)
@@ -77,7 +94,7 @@ def _finite_mdp(
 
 
 def _lqr(task: Task, hyper: Hyperparams, params: Params, policy: BoundPolicy) -> Params:
-    """The gradient by K, c and σ, carried back to the parameters, all in float64."""
+    """The gradient by K, c and σ, pulled back to the parameters, all in float64."""
     problem = environments.resolve(task.env).exact_lqr(hyper.env)
     in_float64 = functools.partial(jax.tree.map, lambda x: np.asarray(x, np.float64))
     A, B, Q, R, second_moment, noise = in_float64(tuple(problem[:6]))
@@ -103,14 +120,14 @@ def _bordered(matrix: np.ndarray, border: float | np.ndarray = 0.0, *, corner: f
 
 
 def _horizon(task: Task, env_params: Any) -> int:
-    """Steps after which a game is cut, by the task or by the environment."""
+    """Steps after which the task or the environment cuts a game."""
     if not hasattr(env_params, "max_steps_in_episode"):
         return task.max_steps
     return min(task.max_steps, environments.time_limit(task.env, env_params))
 
 
 def _observed(spec: EnvironmentSpec, params: Any) -> jax.Array | None:
-    """o(s) `[S]` of the environment's exact model; None where it has none, or plays otherwise than this says."""
+    """o(s) `[S]` of the environment's exact model; None where it has none, or does not play by it."""
     env = environments.resolve(spec)
     if not isinstance(env, FiniteModel):
         return None
@@ -125,7 +142,7 @@ def _observed(spec: EnvironmentSpec, params: Any) -> jax.Array | None:
 
 
 def _is_linear(spec: EnvironmentSpec, params: Any) -> bool:
-    """Whether the environment is a linear one, takes every action as it is and shows its state."""
+    """Whether the environment is linear, takes every action as it is and shows its state."""
     if not isinstance(environments.resolve(spec), LinearModel):
         return False
     _, below, above = environments.continuous_actions(spec)
@@ -134,7 +151,7 @@ def _is_linear(spec: EnvironmentSpec, params: Any) -> bool:
 
 
 def _played(spec: EnvironmentSpec, params: Any) -> tuple[Any, np.ndarray, Any, np.ndarray]:
-    """(state, action, state after it, what is seen there) of random play up to each game's end, `[rows, ...]`."""
+    """(state, action, next state, its observation) of random play up to each game's end, `[rows, ...]`."""
     env = environments.resolve(spec)
 
     def choose(key):

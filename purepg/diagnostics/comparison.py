@@ -1,4 +1,4 @@
-"""Estimators beside each other at the same parameters, one along a run, and what is made of their statistics."""
+"""Several estimators at the same parameters, one along a run, and tables of their statistics."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -27,7 +27,9 @@ from purepg.training import fitted, init, train
 if TYPE_CHECKING:
     import xarray
 
-_STREAM = 2**31 + 8  # no update of a run folds it into its key, and no evaluation
+__all__ = ["compare", "in_rewards", "measuring_key", "signal_to_noise_over_training", "to_dataset"]
+
+_STREAM = 2**31 + 8  # neither updates nor evaluations of a run fold this number into its key
 
 
 @memory.explained()
@@ -45,8 +47,14 @@ def compare(
     """Statistics of several estimators at the same parameters of `task`'s policy, against the same reference.
 
     Args:
+      task: what is played; its number of games is the size of a batch.
+      estimators: by the names that the result has.
+      hyper: numbers, concrete scalars.
+      params: of the task's policy, V's among them if `with_value`.
+      key: one typed key.
+      num_batches: B, at least 2.
       with_value: whether the policy's network has one more output, V, as a critic that shares it leaves behind. If not,
-        a critic that would share the network gets one of its own, so that all parameters are the policy's.
+        a critic that would share the network gets its own instead, so that all parameters are the policy's.
       reference: as for `gradient_statistics`.
     """
     check_reference(reference, params)
@@ -82,14 +90,14 @@ def signal_to_noise_over_training(
     num_points: int = 8,
     num_batches: int = 200,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Signal-to-noise ratio of an update's gradient along a run, which is trained anew: a run is what its key makes it.
+    """Signal-to-noise ratio of an update's gradient along a run, which is trained again from its key.
 
     Args:
       method: a `PolicyGradient`.
-      hyper: of the run, scalars.
-      key: of the run.
-      num_updates: of the run.
-      num_points: where to measure, evenly from 0 updates on.
+      hyper: the run's numbers, scalars.
+      key: the run's typed key.
+      num_updates: the run's length.
+      num_points: number of points to measure at, evenly spaced from update 0 on.
       num_batches: independent batches at each point.
 
     Returns:
@@ -97,7 +105,7 @@ def signal_to_noise_over_training(
       gradients are not finite.
 
     Raises:
-      InvalidInput: the method estimates no gradient, or hyper-parameters are those of several replicates.
+      InvalidInput: the method estimates no gradient, or the numbers are those of several replicates.
     """
     if not hasattr(method, "estimator"):
         raise InvalidInput(
@@ -120,13 +128,21 @@ def signal_to_noise_over_training(
 
 
 def measuring_key(key: jax.Array) -> jax.Array:
-    """A key for measurements beside the run that `key` begins: neither its start nor its updates draw from it."""
+    """A key for measurements on the run with this key: neither its start nor its updates draw from it.
+
+    Args:
+      key: the run's typed key.
+    """
     _, run_key = jax.random.split(key)
     return jax.random.fold_in(run_key, _STREAM)
 
 
 def in_rewards(statistics: GradientStatistics, reward_scale: float) -> GradientStatistics:
-    """Statistics that were measured at a `reward_scale`, of the gradient of the return in plain rewards.
+    """Statistics measured at a `reward_scale`, converted to the gradient of the return in plain rewards.
+
+    Args:
+      statistics: in scaled rewards.
+      reward_scale: of the numbers they were measured with; not 0.
 
     Raises:
       InvalidInput: the scale is 0.
@@ -141,7 +157,14 @@ def in_rewards(statistics: GradientStatistics, reward_scale: float) -> GradientS
 
 
 def to_dataset(statistics: dict[str, GradientStatistics]) -> "xarray.Dataset":
-    """One entry an estimator, and one a layer (leaf of the parameters)."""
+    """A table with one entry per estimator, and one per layer (leaf of the parameters).
+
+    Args:
+      statistics: name → statistics, measured with the same parameters, games and batches.
+
+    Returns:
+      Dimensions "estimator" and "layer"; layer_variance and layer_largest_bias_z have both.
+    """
     import xarray
 
     records = list(statistics.values())

@@ -1,11 +1,11 @@
-"""Moments of a batch's gradient over independent batches: the measuring.
+"""Measuring the moments of a batch's gradient over independent batches.
 
-What an estimator learns (averages, critics) is settled by a few estimates at the same parameters first and then held
-fixed. Its running games and its typed keys are not: every batch has its own, so that batches are independent.
+Whatever an estimator learns (averages, critics) first settles over some estimates at the same parameters and is then
+held fixed. Its running games and typed keys are not: every batch has its own, so that batches are independent.
 
-Beside the components of a gradient, sums of them along K random directions are followed, for a test of the whole vector
+Besides the components of a gradient, their sums along K random directions are measured, for a test of the whole vector
 (`purepg.diagnostics.statistics`): sums with random signs, one over all components and eight within each leaf of the
-parameters, so that a leaf with much noise does not hide one with little. How they vary together is measured, `[K, K]`.
+parameters, so that a leaf with much noise does not hide one with little. Their covariance is measured too, `[K, K]`.
 """
 
 import functools
@@ -24,57 +24,77 @@ from purepg.policies import running_moments
 from purepg.policies.networks import Params
 from purepg.task import Segments, Task
 
+__all__ = ["Moments", "Sample", "add", "along", "covariance_of", "measure", "signs", "zero"]
+
 _SETTLING = 100  # estimates before a baseline or critic is held fixed
 _EACH = 8  # directions within a leaf
 
 
 class Sample(NamedTuple):
-    """One batch estimate."""
+    """One batch estimate.
+
+    Attributes:
+      along: [K], its sums along the directions.
+    """
 
     gradient: Params
-    along: Any  # [K], along the directions
+    along: Any
 
 
 class Moments(NamedTuple):
-    """Of B batch estimates."""
+    """The moments of B batch estimates.
 
-    samples: running_moments.Moments  # of a `Sample`, component by component
-    together: Any  # [K, K], Σ of the products of deviations along the directions
-    steps: Any  # [], sum
+    Attributes:
+      samples: the moments of a `Sample`, component by component.
+      together: [K, K], sum of the products of deviations along the directions.
+      steps: [], sum of the environment steps.
+    """
+
+    samples: running_moments.Moments
+    together: Any
+    steps: Any
 
     @property
     def count(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride] (tuple's is not used)
-        """B."""
+        """The number of batches B."""
         return self.samples.count
 
     @property
     def mean(self) -> Params:
-        """Of the gradient."""
+        """The mean gradient."""
         return self.samples.mean.gradient
 
     @property
     def variance(self) -> Params:
-        """Of one batch estimate."""
+        """The variance of one batch estimate."""
         return jax.tree.map(lambda d: d / (self.count - 1), self.samples.deviation.gradient)
 
     @property
     def standard_error(self) -> Params:
-        """Of the mean."""
+        """The standard error of the mean."""
         return jax.tree.map(lambda v: np.sqrt(v / self.count), self.variance)
 
     @property
     def covariance(self) -> np.ndarray:
-        """Of the mean along the directions, [K, K]."""
+        """The covariance of the mean along the directions, [K, K]."""
         return np.asarray(self.together) / (self.count - 1) / self.count
 
 
 def measure(
     task: Task, estimator: Estimator, hyper: Hyperparams, params: Params, key: jax.Array, num_batches: int
 ) -> tuple[Moments, float]:
-    """Moments over independent batches, split over the devices; and seconds for a batch.
+    """Moments over independent batches, which are split over the devices, and the seconds per batch.
+
+    Args:
+      task: what is played; its number of games is the size of a batch.
+      estimator: what is measured.
+      hyper: numbers, concrete scalars.
+      params: of the policy as `estimator.bind(task)` makes it.
+      key: one typed key.
+      num_batches: B, at least 2; rounded up to equal shares of the devices.
 
     Raises:
-      InvalidInput: the estimator's state hides its running games.
+      InvalidInput: the estimator's running games are not in its state's field `games`.
     """
     num_parts = min(len(jax.local_devices()), num_batches // 2)
     per_part = -(-num_batches // num_parts)
@@ -117,13 +137,23 @@ def measure(
 
 
 def zero(like: Params) -> Moments:
-    """Of no batch at all, of gradients like the parameters."""
+    """The moments of no batches, for gradients like the parameters.
+
+    Args:
+      like: the parameters.
+    """
     sums = jnp.zeros(1 + _EACH * len(jax.tree.leaves(like)))
     return Moments(running_moments.zero(Sample(like, sums)), jnp.outer(sums, sums), jnp.zeros(()))
 
 
 def add(moments: Moments, sample: Sample, steps: jax.Array | float) -> Moments:
-    """The moments with one batch more."""
+    """The moments with one more batch.
+
+    Args:
+      moments: of B batches.
+      sample: one more estimate.
+      steps: environment steps of this batch.
+    """
     together = moments.together + _products(moments.samples, sample.along, 1.0)
     return Moments(running_moments.add(moments.samples, sample), together, moments.steps + steps)
 
@@ -140,7 +170,11 @@ def _products(samples: running_moments.Moments, along: Any, count: Any) -> Any:
 
 
 def signs(like: Params) -> list[jax.Array]:
-    """The directions. Of each leaf, [1 + 8, size]: its part in the one over all leaves, and those within it."""
+    """The directions: for each leaf, [1 + 8, size], its part in the one over all leaves and the eight within it.
+
+    Args:
+      like: the parameters.
+    """
     leaves = jax.tree.leaves(like)
     keys = jax.random.split(jax.random.key(0), len(leaves))
     return [
@@ -149,7 +183,12 @@ def signs(like: Params) -> list[jax.Array]:
 
 
 def along(directions: Any, tree: Params) -> Any:
-    """A gradient along the directions of `signs`, [K]: over all leaves, then the first within each leaf, and so on."""
+    """A gradient's sums along the directions, [K]: over all leaves, then the first within each leaf, and so on.
+
+    Args:
+      directions: what `signs` returned.
+      tree: a gradient like the parameters.
+    """
     parts = [sign @ x.reshape(-1) for sign, x in zip(directions, jax.tree.leaves(tree), strict=True)]
     xp = jnp if isinstance(parts[0], jax.Array) else np
     parts = xp.stack(parts, axis=1)  # [9, leaves]
@@ -157,7 +196,11 @@ def along(directions: Any, tree: Params) -> Any:
 
 
 def covariance_of(error: Params) -> np.ndarray:
-    """[K, K] along the directions, of components that vary independently with these standard errors."""
+    """[K, K], the covariance along the directions of components that vary independently with these standard errors.
+
+    Args:
+      error: standard errors, like the parameters.
+    """
     leaves, directions = jax.tree.leaves(error), [np.asarray(sign, np.float64) for sign in signs(error)]
     num = len(leaves)
     found = np.zeros((1 + _EACH * num,) * 2)
@@ -169,7 +212,7 @@ def covariance_of(error: Params) -> np.ndarray:
 
 
 def _with_fresh_games(settled: EstimatorState, fresh: EstimatorState) -> EstimatorState:
-    """What was learned, with games and keys of its own."""
+    """What was learned, with fresh games and keys."""
 
     def choose(old, new):
         return new if jnp.issubdtype(jnp.result_type(old), jax.dtypes.prng_key) else old

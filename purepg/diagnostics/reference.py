@@ -1,8 +1,8 @@
-"""∇J to measure estimators against: in closed form where there is one, else from a large sample.
+"""∇J to measure estimators against: in closed form where there is one, otherwise from a large sample.
 
-J is the return of whole games, each up to the smallest limit that cuts it, of the task or of the environment's
-parameters in use, in scaled rewards as estimators see them (`reward_scale`). Where `purepg.diagnostics.closed_form` has
-no answer, ∇J is the mean of REINFORCE with γ^t and a leave-one-out baseline, with its own standard error.
+J is the return of whole games, each up to the smaller of the limits of the task and of the environment's parameters in
+use, in scaled rewards as estimators see them (`reward_scale`). Where `purepg.diagnostics.closed_form` has no answer, ∇J
+is the mean of REINFORCE with γ^t and a leave-one-out baseline, with a standard error.
 """
 
 import dataclasses
@@ -24,17 +24,29 @@ from purepg.policies import BoundPolicy
 from purepg.policies.networks import Params
 from purepg.task import Games, Task, fit
 
+__all__ = [
+    "Reference",
+    "check_reference",
+    "exact_gradient",
+    "of_one_replicate",
+    "reference_gradient",
+    "with_parameters_of",
+]
+
 _GAMES_A_BATCH = 256
 
 
 class Reference(NamedTuple):
-    """A gradient to measure against, and how far it may be off."""
+    """A gradient to measure against, and how far it may be off.
+
+    Attributes:
+      standard_error: like the gradient; None: it is exact.
+      covariance: [K, K], of its error along the directions; None: components err independently.
+    """
 
     gradient: Params
-    standard_error: Params | None = None  # like the gradient; None: it is exact
-    covariance: np.ndarray | None = (
-        None  # [K, K], of its error along the directions; None: components err apart
-    )
+    standard_error: Params | None = None
+    covariance: np.ndarray | None = None
 
     @property
     def error(self) -> Params:
@@ -61,11 +73,15 @@ def reference_gradient(
     """∇J of whole games up to the time limit: exact where possible, else sampled.
 
     Args:
-      estimator: gives the shape of the parameters, where a critic shares the policy's network.
+      task: what is played.
+      hyper: numbers, concrete scalars.
+      params: of the policy.
+      key: one typed key, for the sample.
+      estimator: decides the parameters' shape, where a critic shares the policy's network; None: the policy alone.
       num_games: games of the sample, where one is taken.
 
     Raises:
-      InvalidInput: the numbers are of several replicates; or there is no closed form, and the policy has no score.
+      InvalidInput: the numbers are those of several replicates; or there is no closed form and the policy has no score.
     """
     known = exact_gradient(task, hyper, params, estimator=estimator)
     if known is not None:
@@ -86,8 +102,15 @@ def exact_gradient(
 ) -> Params | None:
     """∇J of whole games up to the time limit in closed form, or None where there is none.
 
+    Args:
+      task: what is played.
+      hyper: numbers, concrete scalars.
+      params: of the policy.
+      estimator: decides the shape of the parameters, where a critic shares the policy's network; None: the policy
+        alone.
+
     Raises:
-      InvalidInput: the numbers are of several replicates.
+      InvalidInput: the numbers are those of several replicates.
     """
     task, hyper = of_one_replicate(task, hyper)
     policy = task.bind_policy() if estimator is None else estimator.bind(task)
@@ -95,9 +118,14 @@ def exact_gradient(
 
 
 def check_reference(reference: Any, params: Params) -> None:
-    """
+    """Refuses a reference that does not fit the parameters.
+
+    Args:
+      reference: a `Reference`, "measure" or None.
+      params: of the policy.
+
     Raises:
-      InvalidInput: it is neither a `Reference` like the parameters, nor None, nor "measure".
+      InvalidInput: it is neither a `Reference` like the parameters, nor "measure" or None.
     """
     if isinstance(reference, Reference):
         for name, tree in (("gradient", reference.gradient), ("standard_error", reference.error)):
@@ -110,14 +138,18 @@ def check_reference(reference: Any, params: Params) -> None:
 
 
 def of_one_replicate(task: Task, hyper: Hyperparams) -> tuple[Task, Hyperparams]:
-    """Task and numbers fitted to one another (`purepg.task.fit`).
+    """Fits task and numbers to one another (`purepg.task.fit`).
+
+    Args:
+      task: what is played.
+      hyper: concrete numbers.
 
     Raises:
       InvalidInput: these are the numbers of several replicates.
     """
     if hyperparams.varies(hyper, task.env):
         raise InvalidInput(
-            "these are the hyper-parameters of several replicates, with an axis more: a gradient is measured with "
+            "these are the hyper-parameters of several replicates, with one more axis: a gradient is measured with "
             "those of one, as purepg.load(folder).hyper_of(seed) gives them"
         )
     return fit(task, hyper)
@@ -125,7 +157,7 @@ def of_one_replicate(task: Task, hyper: Hyperparams) -> tuple[Task, Hyperparams]
 
 @dataclass(frozen=True)
 class _Trained:
-    """The policy record of what an estimator trains: its V is there for a critic that asks for it."""
+    """The policy record of what an estimator trains, with V only for a critic that asks for it."""
 
     task: Task
     estimator: Estimator
@@ -139,5 +171,10 @@ class _Trained:
 
 
 def with_parameters_of(task: Task, estimator: Estimator) -> Task:
-    """The task for any estimator at the parameters that `estimator` trains, V beside the policy or not."""
+    """The task for any estimator at the parameters that `estimator` trains, with or without V beside the policy.
+
+    Args:
+      task: what is played.
+      estimator: the one that trained the parameters.
+    """
     return dataclasses.replace(task, policy=_Trained(task, estimator), normalize_observations=False)

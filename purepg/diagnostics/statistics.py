@@ -1,15 +1,16 @@
-"""What the moments of B batch estimates say: spread, signal, bias, cost; and a test of a whole gradient at once.
+"""Statistics from the moments of B batch estimates: spread, signal, bias, cost, and a test of the whole gradient.
 
-Is the mean of B estimates ∇J, but for noise? The largest of thousands of |z| reaches 4 without any bias, and many
-components of a policy's gradient are rare events, whose z is not normal at all. So the difference d is looked at along
+Is the mean of B estimates equal to ∇J up to noise? The largest of thousands of |z| reaches 4 without any bias, and many
+components of a policy's gradient are rare events, whose z is not normal at all. So the difference d is examined along
 K random directions instead (`purepg.diagnostics.moments`), sums of components with random signs. Such a sum is nearly
-normal, and how the sums vary together is measured: correlated components count for what they are. With S the covariance
-of d along the directions and r its rank, Hotelling's
+normal, and the covariance of the sums is measured, which accounts for correlated components. With S the covariance of d
+along the directions and r its rank, Hotelling's
 
     T² = dᵀ S⁻¹ d,      T² (B − r) / (r (B − 1)) ~ F(r, B − r)      without a bias
 
-A bias is found if its length ‖d‖ within a leaf is not small beside the noise √(Σ s²/B) there. One of a single component
-among many with more noise may stay unseen: its own z says more. Fewer batches allow fewer directions, a quarter of B.
+A bias is detected if its length ‖d‖ within a leaf is not small compared with the noise √(Σ s²/B) there. A bias in a
+single component among many noisier ones may be missed: its own z says more. With few batches only B/4 directions are
+used.
 
 Reference: Hotelling (1931), The Generalization of Student's Ratio.
 """
@@ -28,25 +29,39 @@ from purepg.methods.policy_gradient import PolicyGradient
 from purepg.policies.networks import Params
 from purepg.task import Task
 
+__all__ = ["GradientStatistics", "gradient_statistics", "statistics_of"]
+
 _ROUNDING = 1e-6  # relative, of sums in float32
 
 
 class GradientStatistics(NamedTuple):
-    """What B batch estimates of one estimator say. Pytrees are like the parameters."""
+    """Statistics of one estimator from B batch estimates. Pytrees are like the parameters.
+
+    Attributes:
+      variance: N·Var of the batch estimate.
+      standard_error: of the mean.
+      reference: ∇J of whole games; NaN where none was asked for, as is everything computed from it.
+      reference_error: its standard error; 0 where it is exact.
+      bias_z: (mean − reference) / its standard error; 0 where both are exact and equal.
+      cosine: of mean and reference.
+      bias_p_value: of the hypothesis that no component is biased.
+      steps: environment steps per batch.
+      seconds: per batch, on all devices of this machine, without compilation.
+    """
 
     mean: Params
-    variance: Params  # N·Var of the batch estimate
-    standard_error: Params  # of the mean
-    reference: Params  # ∇J of whole games; NaN, as all that follows from it, where none was asked for
-    reference_error: Params  # its standard error; 0 where it is exact
-    bias_z: Params  # (mean − reference) / its standard error; 0 where both are certain and equal
+    variance: Params
+    standard_error: Params
+    reference: Params
+    reference_error: Params
+    bias_z: Params
     snr: float
-    cosine: float  # of mean and reference
-    bias_p_value: float  # of the hypothesis that there is no bias, of all components together
+    cosine: float
+    bias_p_value: float
     num_batches: int
     num_games: int
-    steps: float  # environment steps of a batch
-    seconds: float  # of a batch, on all devices of this machine, compilation apart
+    steps: float
+    seconds: float
 
     @property
     def total_variance(self) -> float:
@@ -55,12 +70,12 @@ class GradientStatistics(NamedTuple):
 
     @property
     def largest_bias_z(self) -> float:
-        """The largest of |bias z|, NaN if any is; of thousands, or where an event is never seen, no sign of a bias."""
+        """The largest |bias z|, NaN if any is; no sign of a bias among thousands, or where an event is never seen."""
         return float(np.max(np.abs(np.concatenate([np.ravel(x) for x in jax.tree.leaves(self.bias_z)]))))
 
     @property
     def cost(self) -> float:
-        """Variance of the batch estimate × environment steps: what a given accuracy takes, whatever the batch size."""
+        """Variance of the batch estimate × environment steps: the cost of a given accuracy, whatever the batch size."""
         return self.total_variance / self.num_games * self.steps
 
 
@@ -78,12 +93,12 @@ def gradient_statistics(
 
     Args:
       task: as for training; its number of games is the size of a batch.
-      estimator: measured by its `policy_gradient`.
-      hyper: hyper-parameters.
+      estimator: what is measured, by its `policy_gradient`.
+      hyper: numbers, concrete scalars.
       params: of the policy as `estimator.bind(task)` makes it.
-      key: typed key.
+      key: one typed key.
       num_batches: B, at least 2.
-      reference: ∇J where already known; "measure" asks `reference_gradient`. None: nothing is said of a bias.
+      reference: ∇J where already known; "measure" calls `reference_gradient`. None: nothing is said about a bias.
 
     Raises:
       InvalidInput: fewer than two batches, hyper-parameters of several replicates, an estimator that does not suit
@@ -103,7 +118,14 @@ def gradient_statistics(
 def statistics_of(
     task: Task, moments: Moments, reference: Reference | None, seconds: float
 ) -> GradientStatistics:
-    """What the moments say beside a reference, each batch of which took so many seconds."""
+    """The statistics of moments compared with a reference.
+
+    Args:
+      task: what was played; its number of games is the size of a batch.
+      moments: what `measure` returned.
+      reference: ∇J; None: nothing is said about a bias.
+      seconds: per batch.
+    """
     num_games, count = task.collect.num_games, float(moments.count)
     mean, variance, error = moments.mean, moments.variance, moments.standard_error
     if reference is None:
@@ -143,14 +165,14 @@ def _dot(a: Params, b: Params) -> float:
 
 
 def _z(mean: np.ndarray, reference: np.ndarray, error: np.ndarray, reference_error: np.ndarray) -> np.ndarray:
-    """Sums in float32 are certain to some 1e-6 of their size only."""
+    """(mean − reference) / its standard error; sums in float32 are only accurate to about 1e-6 of their size."""
     rounding = _ROUNDING * (np.abs(mean) + np.abs(reference))
     spread = np.sqrt(error**2 + reference_error**2 + rounding**2)
     return np.divide(mean - reference, spread, out=np.zeros_like(spread), where=spread != 0)
 
 
 def _p_value(difference: Params, size: Params, covariance: np.ndarray, num_batches: int) -> float:
-    """Chance of a difference at least as large, in the sense of T², without a bias; NaN where numbers are.
+    """Chance of a difference at least as large, in the sense of T², without a bias; NaN if any number is.
 
     Args:
       difference: of the mean and ∇J.

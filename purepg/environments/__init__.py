@@ -1,8 +1,9 @@
-"""Environments by name, and what of them is static: a spec hashes by value and stands for the gymnax object.
+"""Environments by name: a spec hashes by value and stands for the gymnax object.
 
 specs       name ↔ gymnax object; reset and step, the one place that calls them
-spaces      what is observed, which actions there are
+spaces      observations and actions: shapes, kinds, bounds
 env_params  an environment's parameters in use: which differ from the defaults, which have an effect
+labels      what environments are called in results
 """
 
 from purepg.environments.spaces import (

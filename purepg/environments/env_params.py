@@ -1,17 +1,16 @@
-"""An environment's parameters in use: which differ from the defaults, which have an effect, which must stay.
+"""An environment's parameters in use: which differ from the defaults, which have an effect, which must not change.
 
-A parameter has an effect if reset, step, time limit or spaces depend on it: not by trying values, but by what their
-programs (jaxprs) read, inner loops and branches included. Where that cannot be told it is taken to have one. A constant
-that was derived from others and saved beside them (CartPole's total mass) is a parameter of its own: a change of those
-that it was made from does not reach it.
+A parameter has an effect if reset, step, time limit or spaces depend on it. This is decided not by trying values, but
+by what their programs (jaxprs) read, inner loops and branches included; in doubt a parameter counts as having one. A
+constant that was derived from others and saved beside them (CartPole's total mass) is a parameter in its own right: it
+does not follow when those others change.
 
-What a policy is built for must stay: the kind and number of actions, shapes, which sides of a box have a bound.
+What a policy is built for must not change: the kind and number of actions, shapes, which sides of a box have a bound.
 
-Parameters are single ones here, or have an axis of replicates `[R, ...]` where they differ. What is traced passes.
+Parameters here are single values, or have an axis of replicates `[R, ...]` where they differ. Traced ones pass.
 """
 
 import functools
-import math
 import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -28,7 +27,18 @@ from purepg.environments.specs import EnvironmentSpec
 from purepg.errors import InvalidInput, checks
 from purepg.names import did_you_mean
 
-# Constants saved beside what they are made from, where an environment is known for it: they do not follow.
+__all__ = [
+    "changed",
+    "check",
+    "check_structure",
+    "distinct",
+    "leaves",
+    "refuse_without_effect",
+    "with_fields",
+    "without_effect",
+]
+
+# Known constants that are saved beside the parameters they derive from, and do not follow them.
 _DERIVED = {
     "CartPole-v1": {"total_mass": ("masscart", "masspole"), "polemass_length": ("masspole", "length")},
     "LogisticMap": {"target": ("growth",)},
@@ -36,7 +46,11 @@ _DERIVED = {
 
 
 def leaves(params: Any) -> dict[str, Any]:
-    """The numbers of parameters by their names; of those in a record, or a tuple in it, with a dot."""
+    """The numbers of parameters by name; names of nested ones have a dot.
+
+    Args:
+      params: a pytree of numbers.
+    """
     found = jax.tree_util.tree_leaves_with_path(params)
     return {jax.tree_util.keystr(path, simple=True, separator="."): x for path, x in found}
 
@@ -45,8 +59,10 @@ def with_fields(spec: EnvironmentSpec, changes: dict[str, Any], *, replicates: b
     """The environment's parameters with some of their numbers changed.
 
     Args:
-      replicates: whether a number may have an axis more, one value for each replicate.
-      base: the parameters that are changed; none: the defaults.
+      spec: the environment.
+      changes: name, as `leaves` has it → value.
+      replicates: whether a number may have one more axis, with a value for each replicate.
+      base: the parameters to change; None: the defaults.
 
     Raises:
       InvalidInput: the environment has no such parameter, or this is no value for it.
@@ -56,9 +72,8 @@ def with_fields(spec: EnvironmentSpec, changes: dict[str, Any], *, replicates: b
     arrays = leaves(defaults if base is None else base)
     for name, value in changes.items():
         if name in known:
-            arrays[name] = _checked(
-                name, value, known[name], replicates=replicates
-            )  # NumPy's stay concrete inside a jit
+            # NumPy arrays stay concrete inside a jit.
+            arrays[name] = _checked(name, value, known[name], replicates=replicates)
         elif not hasattr(defaults, name):
             close = did_you_mean(name, known)
             raise InvalidInput(f"{spec.name!r} has no parameter {name!r}{close}; it has {', '.join(known)}")
@@ -72,11 +87,16 @@ def with_fields(spec: EnvironmentSpec, changes: dict[str, Any], *, replicates: b
 
 
 def check(spec: EnvironmentSpec, params: Any) -> None:
-    """Refuses parameters that are no numbers of their kind, or for which spaces are others than a policy is built for;
-    warns of those that differ from the defaults and have no effect.
+    """Refuses parameters of another kind, or that change the spaces that a policy is built for.
+
+    Warns of parameters that differ from the defaults and have no effect.
+
+    Args:
+      spec: the environment.
+      params: its parameters, single ones or with an axis `[R]`.
 
     Raises:
-      InvalidInput: as said.
+      InvalidInput: names the parameter, or the spaces that differ.
     """
     check_structure(spec, params)
     defaults = _defaults(spec)
@@ -97,9 +117,14 @@ def check(spec: EnvironmentSpec, params: Any) -> None:
 
 
 def check_structure(spec: EnvironmentSpec, params: Any) -> None:
-    """
+    """Refuses parameters with other fields than the environment's own.
+
+    Args:
+      spec: the environment.
+      params: its parameters.
+
     Raises:
-      InvalidInput: the parameters differ from the environment's own in more than their numbers.
+      InvalidInput: they differ from the environment's own in more than their numbers.
     """
     defaults = _defaults(spec)
     own = leaves(defaults)
@@ -115,7 +140,12 @@ def check_structure(spec: EnvironmentSpec, params: Any) -> None:
 
 
 def refuse_without_effect(spec: EnvironmentSpec, names: Iterable[str]) -> None:
-    """
+    """Refuses parameters that change nothing.
+
+    Args:
+      spec: the environment.
+      names: of parameters, as `leaves` has them.
+
     Raises:
       InvalidInput: one of the parameters has no effect.
     """
@@ -125,7 +155,11 @@ def refuse_without_effect(spec: EnvironmentSpec, names: Iterable[str]) -> None:
 
 @functools.cache
 def without_effect(spec: EnvironmentSpec) -> tuple[str, ...]:
-    """The names of the parameters on which nothing depends that is played."""
+    """The names of the parameters that change nothing about its games.
+
+    Args:
+      spec: the environment.
+    """
     env, defaults, key = environments.resolve(spec), _defaults(spec), jax.random.key(0)
 
     def everything(params, key, state, action):
@@ -138,24 +172,32 @@ def without_effect(spec: EnvironmentSpec) -> tuple[str, ...]:
         state = jax.eval_shape(functools.partial(environments.reset, env), key, defaults)[1]
         action = jax.eval_shape(env.action_space(defaults).sample, key)
         jaxpr = jax.make_jaxpr(everything)(defaults, key, state, action).jaxpr
-    except (
-        Exception
-    ):  # whatever an environment says to being traced: training says it too, at the right place
+    # Whatever an environment raises when traced, training will raise too, at the right place.
+    except Exception:
         return ()
     read = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars))[1]
-    return tuple(
-        name for name, used in zip(leaves(defaults), read, strict=False) if not used
-    )  # they come first
+    # The parameters are the first of what the program reads.
+    return tuple(name for name, used in zip(leaves(defaults), read, strict=False) if not used)
 
 
 def changed(spec: EnvironmentSpec, params: Any) -> dict[str, Any]:
-    """The parameters that differ from the defaults, by name, as far as they are concrete."""
+    """The parameters that differ from the defaults, by name.
+
+    Args:
+      spec: the environment.
+      params: its parameters.
+    """
     defaults = leaves(_defaults(spec))
     return {name: value for name, value in leaves(params).items() if not _same(value, defaults[name])}
 
 
 def distinct(spec: EnvironmentSpec, params: Any) -> Iterator[Any]:
-    """The parameters of each replicate, equal ones once; none: the defaults."""
+    """The parameters of each replicate, equal ones only once.
+
+    Args:
+      spec: the environment.
+      params: its parameters, single ones or with an axis `[R]`; None: the defaults.
+    """
     defaults, params = _defaults(spec), environments.parameters(spec, params)
     leaves, structure = jax.tree.flatten(jax.tree.map(np.asarray, params))
     varies = [x.ndim > np.ndim(like) for x, like in zip(leaves, jax.tree.leaves(defaults), strict=True)]
@@ -168,31 +210,6 @@ def distinct(spec: EnvironmentSpec, params: Any) -> Iterator[Any]:
     rows = [[x[i] if more else x for x, more in zip(leaves, varies, strict=True)] for i in range(count)]
     for row in {tuple(x.tobytes() for x in row): row for row in rows}.values():
         yield jax.tree.unflatten(structure, row)
-
-
-def label(spec: EnvironmentSpec, params: Any = None, max_steps: int | None = None) -> str:
-    """What an environment is called in results: its name, and what of it is not as the name alone makes it.
-
-    What is known of a name, such as the return that counts as solved, holds for no other label.
-    """
-    changes = dict(spec.arguments) | changed(spec, environments.parameters(spec, params))
-    own_limit = getattr(_defaults(spec), "max_steps_in_episode", math.inf)
-    if spec.name in environments.SOLVED_AT and max_steps is not None and max_steps < own_limit:
-        changes |= {"max_steps": max_steps}  # fewer steps are another return
-    return (
-        f"{spec.name} ({', '.join(f'{k}={_brief(v)}' for k, v in changes.items())})" if changes else spec.name
-    )
-
-
-def shared_label(labels: Iterable[str]) -> str:
-    """One label for results that may have different ones; their environments have one name."""
-    found = sorted(set(labels))
-    return found[0] if len(found) == 1 else f"{name_of(found[0])} (parameters vary)"
-
-
-def name_of(label: str) -> str:
-    """The environment's name in a label."""
-    return label.partition(" (")[0]
 
 
 def _defaults(spec: EnvironmentSpec) -> Any:
@@ -221,7 +238,7 @@ def _complaint(spec: EnvironmentSpec, names: Iterable[str]) -> str:
 
 
 def _stale(spec: EnvironmentSpec, differ: Iterable[str]) -> str:
-    """What to say of constants that were made from parameters which differ, and have stayed."""
+    """The warning for constants that have stayed although the parameters they derive from have changed."""
     stays = {
         name: parts
         for name, parts in _DERIVED.get(spec.name, {}).items()
@@ -236,7 +253,7 @@ def _stale(spec: EnvironmentSpec, differ: Iterable[str]) -> str:
 
 
 def _outline(spec: EnvironmentSpec, params: Any) -> tuple:
-    """What of the spaces is static."""
+    """The static part of the spaces."""
     with jax.ensure_compile_time_eval():
         inputs, space = spaces.inputs(spec, params), environments.resolve(spec).action_space(params)
         if type(space).__name__ != "Box":
@@ -255,13 +272,3 @@ def _same(value: Any, default: Any) -> bool:
         return True
     value, default = (np.asarray(x, jnp.result_type(default)) for x in (value, default))
     return bool((value == default).all())
-
-
-def _brief(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    try:
-        numbers = np.unique(np.asarray(value, float))
-    except (TypeError, ValueError):
-        return "…"
-    return f"{numbers[0]:g}" if numbers.size == 1 else "…"

@@ -1,4 +1,4 @@
-"""What is observed and which actions there are: of both what does not depend on an environment's parameters."""
+"""Observations and actions of an environment, as far as they do not depend on its parameters."""
 
 import functools
 from typing import Any, NamedTuple
@@ -10,6 +10,17 @@ import numpy as np
 from purepg.environments.specs import EnvironmentSpec, parameters, reset, resolve
 from purepg.errors import InvalidInput
 
+__all__ = [
+    "ContinuousActions",
+    "Inputs",
+    "action_bounds",
+    "continuous_actions",
+    "inputs",
+    "is_discrete",
+    "num_actions",
+    "sides",
+]
+
 
 class _Seen(NamedTuple):
     shape: tuple[int, ...]  # of one observation
@@ -17,7 +28,13 @@ class _Seen(NamedTuple):
 
 
 class Inputs(_Seen):
-    """What a network sees: (shape, num_categories), and the type that the environment makes."""
+    """What a network sees, (shape, num_categories), and the dtype of the environment's observations.
+
+    Attributes:
+      shape: of one observation.
+      num_categories: n where observations are integers 0 … n − 1; None for numbers.
+      dtype: of observations; no part of the value, so that equal shapes are equal.
+    """
 
     dtype: Any  # no part of its value
 
@@ -28,7 +45,12 @@ class Inputs(_Seen):
 
 
 def inputs(spec: EnvironmentSpec, params: Any = None) -> Inputs:
-    """What observations look like. The shape is read off a reset: some environments leave their declared space."""
+    """Shape, kind and type of observations. They are read off a reset: some environments leave their declared space.
+
+    Args:
+      spec: the environment.
+      params: its parameters; None: the defaults.
+    """
     env, params = resolve(spec), parameters(spec, params)
     observation, _ = jax.eval_shape(functools.partial(reset, env), jax.random.key(0), params)
     if not hasattr(observation, "shape"):
@@ -45,8 +67,11 @@ def inputs(spec: EnvironmentSpec, params: Any = None) -> Inputs:
 def num_actions(spec: EnvironmentSpec) -> int:
     """The number of actions.
 
+    Args:
+      spec: the environment.
+
     Raises:
-      InvalidInput: the actions are not finite in number.
+      InvalidInput: there are not finitely many actions.
     """
     env = resolve(spec)
     space = env.action_space(env.default_params)
@@ -59,21 +84,31 @@ def num_actions(spec: EnvironmentSpec) -> int:
 
 
 class ContinuousActions(NamedTuple):
-    """A box of actions: what of it does not depend on the parameters."""
+    """A box of actions, as far as it does not depend on the parameters.
 
-    shape: tuple[int, ...]  # of one action
-    below: tuple[bool, ...]  # of each component, flat: whether it is bounded from below
-    above: tuple[bool, ...]  # … and from above
+    Attributes:
+      shape: of one action.
+      below: for each component, flattened: whether it is bounded from below.
+      above: likewise from above.
+    """
+
+    shape: tuple[int, ...]
+    below: tuple[bool, ...]
+    above: tuple[bool, ...]
 
 
 def is_discrete(spec: EnvironmentSpec) -> bool:
-    """Whether the actions are finite in number."""
+    """Whether there are finitely many actions.
+
+    Args:
+      spec: the environment.
+    """
     env = resolve(spec)
     return _is_a(env.action_space(env.default_params), "Discrete")
 
 
 def _is_a(space: Any, kind: str) -> bool:
-    """By the name of its class or of one that this is made from: not every space is of gymnax's own classes."""
+    """Judged by the names of its class and base classes: not every space is of gymnax's own classes."""
     return any(one.__name__ == kind for one in type(space).__mro__)
 
 
@@ -82,7 +117,7 @@ def _is_real(space: Any) -> bool:
 
 
 def _instead(policy: str, *, helps: bool) -> str:
-    """What to do with actions that a policy cannot choose: take the other one, where that helps."""
+    """What to do about actions that a policy cannot choose: take the other policy, where that helps."""
     if helps:
         return f"; take {policy}"
     return "; no policy here chooses such actions, wrap the environment so that they are a Discrete or a Box of reals"
@@ -92,10 +127,13 @@ def _instead(policy: str, *, helps: bool) -> str:
 def continuous_actions(spec: EnvironmentSpec) -> ContinuousActions:
     """The box of actions.
 
+    Args:
+      spec: the environment.
+
     Raises:
       InvalidInput: the actions are not one array of numbers.
     """
-    with jax.ensure_compile_time_eval():  # spaces make their bounds when asked, also inside a caller's jit
+    with jax.ensure_compile_time_eval():  # spaces compute their bounds on access, also inside a caller's jit
         env = resolve(spec)
         space = env.action_space(env.default_params)
         if not _is_real(space):
@@ -108,14 +146,23 @@ def continuous_actions(spec: EnvironmentSpec) -> ContinuousActions:
 
 
 def sides(low: np.ndarray, high: np.ndarray) -> ContinuousActions:
-    """The box between bounds `[*shape]`."""
+    """The box between bounds `[*shape]`.
+
+    Args:
+      low, high: bounds of one action, [*shape]; ±1e30 and beyond means none.
+    """
     # Some spaces write "unbounded" as the largest float.
     below, above = (tuple((np.abs(x) < 1e30).ravel().tolist()) for x in (low, high))
     return ContinuousActions(low.shape, below, above)
 
 
 def action_bounds(spec: EnvironmentSpec, params: Any = None) -> tuple[jax.Array, jax.Array]:
-    """The least and the greatest action `[*shape]` by `params`, traced where they are; none: the defaults."""
+    """The least and the greatest action, `[*shape]` each; traced where `params` are.
+
+    Args:
+      spec: the environment.
+      params: its parameters; None: the defaults.
+    """
     space = resolve(spec).action_space(parameters(spec, params))
     low, high = (jnp.broadcast_to(jnp.asarray(x, jnp.float32), space.shape) for x in (space.low, space.high))
     return low, high

@@ -1,10 +1,10 @@
-"""Environments by name: a spec hashes by value, the environment object it stands for is made once.
+"""Environments by name: a spec hashes by value, and the environment object it stands for is made once.
 
 gymnax makes unequal objects for equal names, so an environment cannot be a static argument of a jitted function. A
 spec can: two equal specs compile once, and `resolve` gives both the same object.
 
-A name is a gymnax id ("CartPole-v1"; those registered at run time and the ones of `envs` included) or
-"module:Class" for any gymnax `Environment` that can be imported.
+A name is a gymnax id ("CartPole-v1"; ids registered at run time and those of `envs` included) or "module:Class" for
+any gymnax `Environment` that can be imported.
 """
 
 import contextlib
@@ -23,9 +23,24 @@ from purepg.errors import InvalidInput
 from purepg.errors.dtypes import usual_promotions
 from purepg.names import did_you_mean, import_object, our_envs
 
+__all__ = [
+    "SOLVED_AT",
+    "Environment",
+    "EnvironmentSpec",
+    "differentiable",
+    "environment",
+    "exact_model",
+    "names",
+    "parameters",
+    "reset",
+    "resolve",
+    "step",
+    "time_limit",
+]
+
 Environment = Any  # a gymnax 1.x Environment
 
-# Mean return over 100 games from which the field calls the task solved; tasks without an agreed one are missing.
+# Mean return over 100 games from which on a task is called solved; tasks without an agreed threshold are missing.
 SOLVED_AT = {
     "CartPole-v1": 475.0,
     "Acrobot-v1": -100.0,
@@ -37,19 +52,26 @@ SOLVED_AT = {
 
 @dataclass(frozen=True)
 class EnvironmentSpec:
-    """An environment by name and constructor arguments; hashes and compares by value."""
+    """An environment by name and constructor arguments; hashes and compares by value.
+
+    Attributes:
+      name: a gymnax id, or module:Class.
+      arguments: Keyword arguments of the constructor, as sorted pairs of name and hashable value.
+    """
 
     name: str
-    """gymnax id or module:Class."""
     arguments: tuple[tuple[str, Any], ...] = ()
-    """Keyword arguments of the constructor, as sorted pairs of name and hashable value."""
 
 
 def environment(name: str, /, **arguments: Any) -> EnvironmentSpec:
-    """The spec of an environment; arrays and lists among the arguments become nested tuples, to hash by value.
+    """The spec of an environment; arrays and lists among the arguments become nested tuples, which hash by value.
+
+    Args:
+      name: a gymnax id, or "module:Class".
+      **arguments: of the constructor: numbers, strings, arrays or lists of them.
 
     Raises:
-      InvalidInput: the name is no string, or an argument is NaN or cannot be hashed.
+      InvalidInput: the name is not a string, or an argument is NaN or cannot be hashed.
     """
     if not isinstance(name, str):
         raise InvalidInput(
@@ -63,8 +85,11 @@ def environment(name: str, /, **arguments: Any) -> EnvironmentSpec:
 def resolve(spec: EnvironmentSpec) -> Environment:
     """The environment a spec stands for, the same object every time.
 
+    Args:
+      spec: of the environment; equal specs give the same object.
+
     Raises:
-      InvalidInput: there is no environment of this name, its constructor refuses the arguments, or it needs an extra.
+      InvalidInput: no environment has this name, its constructor refuses the arguments, or it needs an extra.
     """
     make = _factory(spec.name)
     try:
@@ -79,7 +104,13 @@ def resolve(spec: EnvironmentSpec) -> Environment:
 
 
 def reset(env: Environment, key: jax.Array, params: Any) -> tuple[jax.Array, Any]:
-    """A fresh game: its observation `[*shape]` and the environment's state."""
+    """A fresh game: its observation `[*shape]` and the environment's state.
+
+    Args:
+      env: a gymnax environment, as `resolve` gives it.
+      key: one typed key.
+      params: its parameters.
+    """
     with usual_promotions(), _named(env, "reset_env"):
         observation, state = env.reset_env(key, _in_jax(params))
         return observation, state
@@ -89,6 +120,11 @@ def step(
     env: Environment, key: jax.Array, state: Any, action: jax.Array, params: Any
 ) -> tuple[jax.Array, Any, jax.Array, jax.Array, jax.Array]:
     """The next observation and state, reward [] float32, terminated [] and truncated [] bool.
+
+    Args:
+      env, key, params: as for `reset`.
+      state: of the game before the step.
+      action: as the environment takes it.
 
     Raises:
       InvalidInput: reward or terminated is not one number.
@@ -108,7 +144,7 @@ def step(
 
 
 def _in_jax(params: Any) -> Any:
-    """NumPy's arrays as JAX's: a tracer cannot index the others, which stay concrete until they are used."""
+    """NumPy arrays as JAX arrays, which tracers can index; converted only here, to stay concrete until then."""
     if any(isinstance(x, np.ndarray) for x in jax.tree.leaves(params)):
         return jax.tree.map(jnp.asarray, params)
     return params
@@ -118,7 +154,7 @@ def _in_jax(params: Any) -> Any:
 def _named(env: Environment, function: str) -> Iterator[None]:
     """
     Raises:
-      InvalidInput: names the environment, the function and its line in place of whatever that raises.
+      InvalidInput: in place of whatever the function raises; it names the environment, the function and the line.
     """
     try:
         yield
@@ -134,7 +170,7 @@ def _named(env: Environment, function: str) -> Iterator[None]:
 
 
 def _has_limit(env: Environment, params: Any) -> bool:
-    """Whether it is cut by itself: gymnax's own check needs a parameter that not every environment has."""
+    """Whether the environment cuts its own games: gymnax's check needs a parameter that not every environment has."""
     from gymnax.environments.environment import Environment as Base
 
     return hasattr(params, "max_steps_in_episode") or type(env).is_truncated is not Base.is_truncated
@@ -151,13 +187,17 @@ def _one_number(env: Environment, name: str, value: Any, dtype: Any) -> jax.Arra
 
 @functools.cache
 def differentiable(spec: EnvironmentSpec) -> Environment:
-    """The environment with its transitions' gradients on, where it can carry them."""
+    """The environment with gradients of its transitions turned on, where it has them.
+
+    Args:
+      spec: the environment.
+    """
     env = resolve(spec)
     return env.with_transition_gradients() if getattr(env, "supports_transition_gradients", False) else env
 
 
 def names() -> list[str]:
-    """Every id that can be given: gymnax's own, those registered at run time, those of `envs`."""
+    """Every valid id: gymnax's own, those registered at run time and those of `envs`."""
     our_envs().register()
     import gymnax
 
@@ -165,18 +205,24 @@ def names() -> list[str]:
 
 
 def parameters(spec: EnvironmentSpec, params: Any) -> Any:
-    """The environment's parameters: those given, or its defaults where `params` is None."""
+    """The environment's parameters: those given, or its defaults where `params` is None.
+
+    Args:
+      spec: the environment.
+      params: its parameters; None: the defaults.
+    """
     return resolve(spec).default_params if params is None else params
 
 
 def time_limit(spec: EnvironmentSpec, params: Any = None) -> int:
-    """Steps after which the environment cuts an episode, by `params` or, if none, its defaults.
+    """Steps after which the environment cuts an episode.
 
     Args:
-      params: concrete; where limits differ between replicates, `[R]`, the answer is the largest.
+      spec: the environment.
+      params: concrete; where replicates differ in their limits, `[R]`, the largest counts. None: the defaults.
 
     Raises:
-      InvalidInput: the environment has no limit of its own, or it is no whole number of at least 1.
+      InvalidInput: the environment has no limit of its own, or it is not a whole number of at least 1.
     """
     with jax.ensure_compile_time_eval():
         params = parameters(spec, params)
@@ -191,7 +237,14 @@ def time_limit(spec: EnvironmentSpec, params: Any = None) -> int:
 
 
 def exact_model(spec: EnvironmentSpec, params: Any = None) -> Any:
-    """The arrays (transition `[S, A, S]`, reward, initial `[S]`) of an environment that has them.
+    """The arrays (transition, reward, initial) of an environment that is a finite MDP and states them.
+
+    Args:
+      spec: the environment.
+      params: its parameters; None: the defaults.
+
+    Returns:
+      P(s'|s, a) `[S, A, S]`, r `[S, A]` or `[S, A, S]`, and the distribution of the first state `[S]`.
 
     Raises:
       InvalidInput: the environment has no exact model.
@@ -215,11 +268,7 @@ def _factory(name: str) -> Callable[..., Environment]:
             raise InvalidInput(
                 f"unknown environment {name!r}{close}; `purepg list` shows all, module:Class names your own"
             )
-    return functools.partial(_make, registration, name)
-
-
-def _make(registration, name, **arguments):
-    return registration.make(name, **arguments)[0]
+    return lambda **arguments: registration.make(name, **arguments)[0]
 
 
 def _freeze(name: str, value: Any) -> Any:

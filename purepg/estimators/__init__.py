@@ -11,6 +11,8 @@ from purepg.estimators.pathwise import Pathwise as Pathwise
 from purepg.estimators.score_function import ScoreFunction as ScoreFunction
 from purepg.names import lookup
 
+__all__ = ["NAMES", "Estimate", "Estimator", "EstimatorState", "Pathwise", "ScoreFunction", "make"]
+
 _ACTOR_CRITIC = ScoreFunction(
     baseline=Value(), critic=SharedCritic(), time_limit="bootstrap", discount_weighting=False
 )
@@ -33,6 +35,9 @@ NAMES: dict[str, Estimator] = {
 
 def make(name: str) -> Estimator:
     """The estimator of a preset's name.
+
+    Args:
+      name: a key of `NAMES`, such as "reinforce-loo" or "gae".
 
     Raises:
       InvalidInput: there is no such preset.

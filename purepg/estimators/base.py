@@ -1,7 +1,7 @@
 """What an estimator is: games in, an estimate of ∇J out.
 
-To write one, derive a frozen dataclass from `Estimator`: `estimate` is its own, the rest has defaults, those of an
-estimator that plays whole games, learns nothing beside the parameters and needs no V.
+To write one, derive a frozen dataclass from `Estimator` and define `estimate`. Everything else has a default, which
+suits an estimator that plays whole games, learns nothing besides the parameters and needs no V.
 """
 
 import dataclasses
@@ -18,25 +18,46 @@ from purepg.rollout import collection
 from purepg.rollout.metrics import Metrics
 from purepg.task import Task
 
+__all__ = [
+    "Estimate",
+    "Estimator",
+    "EstimatorState",
+    "WithCritic",
+    "check_estimate",
+    "check_state",
+    "named_parts",
+]
+
 
 class EstimatorState(NamedTuple):
-    """What an estimator keeps from update to update; arrays only."""
+    """What an estimator keeps from update to update; arrays only.
 
-    games: Any = ()  # the games that run on (`trajectory.ActiveGames`); () where an update plays whole ones
-    learned: Any = ()  # averages, critics: what holds for games other than these
+    Attributes:
+      games: the running games (`trajectory.ActiveGames`); () where an update plays whole ones.
+      learned: averages, critics: all that does not belong to these games.
+    """
+
+    games: Any = ()
+    learned: Any = ()
 
 
 class Estimate(NamedTuple):
     """Ascent directions in the shape of the parameters.
 
-    Whichever of the two gradients a caller leaves unused costs nothing under `jit`: XLA drops what it needs.
+    A gradient that the caller leaves unused costs nothing under `jit`: XLA drops its computation.
+
+    Attributes:
+      policy_gradient: the estimate of ∇J alone, which diagnostics measure.
+      gradient: what an update follows: ∇J and the other terms, such as the entropy bonus.
+      state: the next state.
+      observed: moments of the observations, where the task normalises by them.
     """
 
-    policy_gradient: Params  # the estimate of ∇J alone: what diagnostics measure
-    gradient: Params  # what an update follows: ∇J and the other terms, the entropy bonus among them
-    state: EstimatorState  # the next one
+    policy_gradient: Params
+    gradient: Params
+    state: EstimatorState
     metrics: Metrics
-    observed: Any = ()  # moments of the observations, where the task normalises by them
+    observed: Any = ()
 
     @property
     def other_gradient(self) -> Params:
@@ -46,58 +67,89 @@ class Estimate(NamedTuple):
 
 @runtime_checkable
 class Estimator(Protocol):
-    """Static record: hashes by value, holds no arrays."""
+    """A way to estimate ∇J: a static record, which hashes by value and holds no arrays."""
 
     @property
     def collects(self) -> Literal["games", "segments"]:
-        """How it collects by nature, where nobody asks for the other way."""
+        """How it collects unless the task says otherwise."""
         return "games"
 
     @property
     def shares_value(self) -> bool:
-        """Whether V is an output of the policy's network, and so in the parameters."""
+        """Whether V is an output of the policy's network, so that it is in the parameters."""
         return False
 
     def with_critic(self, critic: Critic) -> Self:
         """The same estimator with another critic.
 
+        Args:
+          critic: takes the place of the one it has.
+
         Raises:
-          InvalidInput: it has none, or cannot have this one.
+          InvalidInput: it has no critic, or cannot have this one.
         """
         raise InvalidInput(f"{type(self).__name__} has no critic: leave it out")
 
     def check(self, task: Task) -> None:
-        """
+        """Refuses a task that this estimator cannot be right for.
+
+        Args:
+          task: what is played.
+
         Raises:
           InvalidInput: this estimator cannot be right for the task.
         """
 
     def check_numbers(self, task: Task, hyper: Hyperparams) -> None:
-        """
+        """Refuses numbers with which it cannot be right.
+
+        Args:
+          task: what is played.
+          hyper: concrete numbers, scalars or arrays `[S]`; traced ones pass.
+
         Raises:
           InvalidInput: it cannot be right with these concrete numbers, scalars or `[S]`; traced ones pass.
         """
 
     def bind(self, task: Task) -> BoundPolicy:
-        """The policy that this estimator trains: with a value beside it where a critic shares its network."""
+        """The policy that this estimator trains, with V as one more output where a critic shares its network.
+
+        Args:
+          task: what is played, and by which policy.
+        """
         return task.bind_policy()
 
     def init(self, task: Task, hyper: Hyperparams, params: Params, key: jax.Array) -> EstimatorState:
-        """Running games (`collection.start`), and whatever is learned beside the parameters."""
+        """Running games (`collection.start`), and whatever is learned besides the parameters.
+
+        Args:
+          task: what is played.
+          hyper: numbers, traced; scalars.
+          params: of the policy as `bind(task)` makes it.
+          key: one typed key.
+        """
         act = collection.by_policy(self.bind(task), params, deterministic=False, env_params=hyper.env)
         return EstimatorState(collection.start(task, hyper, act, key))
 
     def estimate(
         self, task: Task, hyper: Hyperparams, params: Params, state: EstimatorState, key: jax.Array
     ) -> Estimate:
-        """Collects experience with the policy of `params` and estimates the gradient there."""
+        """Collects experience with the policy of `params` and estimates the gradient there.
+
+        Args:
+          task: what is played.
+          hyper: numbers, traced; scalars.
+          params: of the policy as `bind(task)` makes it.
+          state: from `init` or the estimate before.
+          key: one typed key.
+        """
         ...
 
 
 class WithCritic(Estimator):
-    """An estimator that has a critic, in a field of that name, and says what a time limit means.
+    """An estimator with a critic, in the field `critic`, and a meaning of the time limit, in the field `time_limit`.
 
-    By nature it collects segments where the critic continues what the limit cut, else whole games.
+    It collects segments where the critic continues what the limit cut, otherwise whole games.
     """
 
     critic: Critic
@@ -118,7 +170,17 @@ class WithCritic(Estimator):
         return self.critic.bind(task)
 
     def start(self, task: Task, hyper: Hyperparams, params: Params, key: jax.Array) -> tuple[Any, Any]:
-        """Running games, played to their ages by the policy, and the critic's own state."""
+        """Running games, each played to its age by the policy, and the critic's own state.
+
+        Args:
+          task: what is played.
+          hyper: numbers, traced; scalars.
+          params: of the policy as `bind(task)` makes it.
+          key: one typed key.
+
+        Returns:
+          The running games, `()` for whole games, and the critic's state.
+        """
         critic_key, games_key = jax.random.split(key)
         critic = self.critic.init(task, hyper, critic_key)
         act = acting(self.critic, task, params, critic, hyper.env)
@@ -126,7 +188,11 @@ class WithCritic(Estimator):
 
 
 def named_parts(record: Any, **tables: Any) -> None:
-    """Turns the names among some fields of a new record into what they name, by the modules that have the names.
+    """Replaces names in some fields of a new record by the parts that they name.
+
+    Args:
+      record: a frozen record in its `__post_init__`.
+      **tables: field → module with `make(name)` and `NAMES`.
 
     Raises:
       InvalidInput: a field holds an unknown name, or neither a name nor such a part.
@@ -140,19 +206,30 @@ def named_parts(record: Any, **tables: Any) -> None:
 
 
 def check_state(estimator: Estimator, state: Any) -> None:
-    """
+    """Refuses a state that is no `EstimatorState`.
+
+    Args:
+      estimator: what returned it.
+      state: what `init` or `estimate` returned.
+
     Raises:
-      InvalidInput: what `init` or `estimate` gave is no state.
+      InvalidInput: it is none.
     """
     wanted = "EstimatorState(games, learned)"
     checks.kind(f"the state of {type(estimator).__name__}", state, isinstance(state, EstimatorState), wanted)
 
 
 def check_estimate(estimator: Estimator, estimate: Any, params: Params, state: EstimatorState) -> None:
-    """Refuses what an estimator gave back for parameters and a state, if it is no estimate there.
+    """Refuses an estimate that does not fit the parameters and the state it was made from.
+
+    Args:
+      estimator: what returned it.
+      estimate: what `estimate` returned.
+      params: the parameters it was asked at.
+      state: the state it was given.
 
     Raises:
-      InvalidInput: names the part that is none, or has another structure, shape or type than it must have.
+      InvalidInput: names the part whose kind, structure, shape or type is wrong.
     """
     whose = f"of {type(estimator).__name__}"
     checks.kind(

@@ -1,11 +1,11 @@
-"""Baselines: b[t, n], subtracted from the return of row t of game n to lower the variance.
+"""Baselines b[t, n], subtracted from the return of row t of game n to lower the variance.
 
 A baseline leaves the gradient unbiased when b[t, n] does not depend on game n's own actions from t on, because
 E[∇log π(a|s) b] = b ∇Σ_a π(a|s) = 0. Here G is the target, [T, N], 0 after a game's end, N the number of games:
 
     none       b = 0
     constant   b = a given number
-    mean       b[t] = (1/N) Σ_m G[t, m]                  contains G[t, n] itself: exactly (N − 1)/N of `loo`
+    mean       b[t] = (1/N) Σ_m G[t, m]                  contains G[t, n] itself: G − b is (N − 1)/N that of `loo`
     loo        b[t, n] = (1/(N−1)) Σ_{m≠n} G[t, m]       unbiased
     moving     b[t] = an average of `mean` over past updates, used before the current one enters it: unbiased
     value      b[t, n] = V(s_t), what the critic says before it learns from these rows: unbiased
@@ -15,9 +15,9 @@ With A_n = Σ_t w_t ∇log π G[t, n] and S_n = Σ_t w_t ∇log π of game n (w 
 of A_n − b S_n, and the constant of least total variance is b* = E⟨A, S⟩ / E‖S‖²; for the total return R, where
 A = R S, this is E[R ‖S‖²] / E[‖S‖²]. b[·, n] averages over the games m ≠ n.
 
-Finished games count 0. A mean over the games still alive, the row's own included, is biased in direction and not
-offered: the row's own return is a larger share of it the fewer games are left, so late steps shrink more than early
-ones.
+Finished games count as 0. A mean over only the games still running, the row's own included, is not offered, since its
+direction is biased: the fewer games are left, the larger the row's own share in it, so that late steps shrink more than
+early ones.
 
 Reference: Williams, Simple Statistical Gradient-Following Algorithms (1992); Greensmith, Bartlett and Baxter,
 Variance Reduction Techniques for Gradient Estimates in Reinforcement Learning (2004).
@@ -37,12 +37,32 @@ from purepg.names import lookup
 from purepg.rollout.trajectory import Trajectory
 from purepg.task import Games, Task
 
+__all__ = [
+    "NAMES",
+    "Baseline",
+    "Constant",
+    "LeaveOneOut",
+    "Mean",
+    "Moving",
+    "NoBaseline",
+    "Optimal",
+    "ScoreProducts",
+    "Scores",
+    "Value",
+    "make",
+]
+
 
 class ScoreProducts(NamedTuple):
-    """Of the weighted sums over each game A = Σ w ∇log π G and S = Σ w ∇log π."""
+    """Inner products of each game's sums A = Σ w ∇log π G and S = Σ w ∇log π.
 
-    product: jax.Array  # [N] ⟨A, S⟩
-    square: jax.Array  # [N] ‖S‖²
+    Attributes:
+      product: [N] ⟨A, S⟩.
+      square: [N] ‖S‖².
+    """
+
+    product: jax.Array
+    square: jax.Array
 
 
 Scores = Callable[[], ScoreProducts]
@@ -50,23 +70,52 @@ Scores = Callable[[], ScoreProducts]
 
 @runtime_checkable
 class Baseline(Protocol):
-    """Static record; what it learns is its state, a pytree."""
+    """A static record; whatever it learns is in its state, a pytree of arrays."""
 
     @property
     def needs_value(self) -> bool:
-        """Whether it reads the rows' V, which a critic gives."""
+        """Whether it reads V of the rows, which a critic provides."""
         ...
 
-    def check(self, task: Task) -> None: ...
-    def init(self, task: Task) -> Any: ...
+    def check(self, task: Task) -> None:
+        """Refuses a task that the baseline cannot be right for.
+
+        Args:
+          task: what is played.
+
+        Raises:
+          InvalidInput: it compares whole games and the task plays segments, or it needs more games.
+        """
+        ...
+
+    def init(self, task: Task) -> Any:
+        """The state before the first update, a pytree of arrays.
+
+        Args:
+          task: what is played.
+        """
+        ...
 
     def values(
         self, state: Any, returns: jax.Array, trajectory: Trajectory, scores: Scores | None = None
     ) -> jax.Array:
-        """b `[T, N]`; `scores()` computes what the scores of each game are like, at the cost of a gradient a game."""
+        """b `[T, N]`.
+
+        Args:
+          state: from `init` or the last `update`.
+          returns: the targets G `[T, N]`, 0 after a game's end.
+          trajectory: the rows `[T, N]` that these belong to.
+          scores: computes the `ScoreProducts` of all games when called, which takes one gradient per game.
+        """
         ...
 
-    def update(self, state: Any, returns: jax.Array, trajectory: Trajectory) -> Any: ...  # after use
+    def update(self, state: Any, returns: jax.Array, trajectory: Trajectory) -> Any:
+        """The state after these rows; called after `values`, with the same arguments.
+
+        Args:
+          state, returns, trajectory: as for `values`.
+        """
+        ...
 
 
 class _Stateless:
@@ -112,10 +161,13 @@ class NoBaseline(_Stateless):
 
 @dataclass(frozen=True)
 class Constant(_Stateless):
-    """b = value."""
+    """b = value.
+
+    Attributes:
+      value: In units of the (scaled) return.
+    """
 
     value: float = 0.0
-    """In units of the (scaled) return."""
 
     def __post_init__(self):
         if not math.isfinite(self.value):
@@ -158,10 +210,13 @@ class _Moving(NamedTuple):
 
 @dataclass(frozen=True)
 class Moving(_AcrossGames):
-    """An exponentially decaying average of past updates' means at each time step; 0 in the first update."""
+    """An exponentially decaying average of past updates' means at each time step; 0 in the first update.
+
+    Attributes:
+      decay: Weight of the past at each update, in [0, 1).
+    """
 
     decay: float = 0.9
-    """Weight of the past at each update, in [0, 1)."""
 
     def __post_init__(self):
         if not 0 <= self.decay < 1:
@@ -223,5 +278,9 @@ NAMES = {
 
 
 def make(name: str) -> Baseline:
-    """The baseline of this name with its default fields."""
+    """The baseline of this name with its default fields.
+
+    Args:
+      name: a key of `NAMES`.
+    """
     return lookup("baseline", name, NAMES)()

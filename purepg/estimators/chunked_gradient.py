@@ -4,7 +4,7 @@ Memory grows with the chunk, not with T·N; on a CPU a chunk that fits the cache
 all rows at once. Chunks without a live row are passed over, so that games which ended early cost nothing; of seeds
 mapped side by side those without a live row of any.
 
-Where several devices have the same seed (`purepg.seeds`, placement "shared"), each takes its share of the chunks.
+Where several devices work on the same seed (`purepg.seeds`, placement "shared"), each takes its share of the chunks.
 """
 
 import functools
@@ -19,6 +19,8 @@ from purepg.machines import branches
 from purepg.policies.networks import Params
 from purepg.task import AUTOMATIC, ROWS_ELSEWHERE, ROWS_ON_CPU, Backend
 
+__all__ = ["gradient"]
+
 
 def gradient(
     function: Callable[..., tuple[jax.Array, Any]],
@@ -27,20 +29,20 @@ def gradient(
     data: Any,
     backend: Backend = AUTOMATIC,
 ) -> tuple[Params, Any]:
-    """∇_params Σ function(params, *data), and what else the function says of each row.
+    """∇_params Σ function(params, *data), and the function's other outputs row by row.
 
     Args:
       function: of the parameters and a chunk of rows `[B, ...]`: the sum over the chunk's rows, and a pytree of
         float32 arrays `[B]`. Rows outside the mask must add nothing to the sum.
       mask: which rows count, `[T, N]` bool.
       data: pytree of arrays `[T, N, ...]`.
-      backend: rows to a chunk, and the axis of the devices that share them.
+      backend: rows per chunk, and the axis of the devices that share them.
 
     Returns:
-      The gradient, and the arrays `[T, N]`, 0 in chunks that were passed over.
+      The gradient, and the arrays `[T, N]`, 0 in chunks that were skipped.
 
     Raises:
-      InvalidInput: there are no devices here that share an axis of that name.
+      InvalidInput: no devices share an axis of that name here.
     """
     in_chunks = functools.partial(_in_chunks, function, backend.row_axis)
     # Few rows are one chunk on every platform.
@@ -86,7 +88,7 @@ def _num_devices(axis: str | None) -> int:
         return 1 if axis is None else jax.lax.axis_size(axis)
     except NameError as error:
         raise InvalidInput(
-            f"row_axis = {axis!r}, and no devices here share it: inside purepg.seeds.map it is "
+            f"row_axis = {axis!r}, which no devices share here: inside purepg.seeds.map it is "
             "purepg.seeds.ROW_AXIS, elsewhere leave it out"
         ) from error
 

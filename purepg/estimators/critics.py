@@ -1,11 +1,12 @@
-"""Critics: V_φ(s), learned from the targets y that the estimator makes.
+"""Critics: V_φ(s), learned from the targets y that the estimator computes.
 
-The loss is the lecture's, a squared error over the rows with the same denominator as the policy's terms,
+The loss is a squared error over the rows with the same denominator as the policy's terms,
 
     L(φ) = Σ_rows scale · (y − V_φ(s))²,
 
-and a semi-gradient: y is a number, whatever values it was made of. A shared critic is one more output of the policy's
-network, its gradient one more term of the update; a critic of its own has its own network, optimiser and steps.
+and its gradient a semi-gradient: y counts as a constant, even where it contains V. A shared critic is one more output
+of the policy's network and its gradient one more term of the update; a separate one has its own network, optimiser and
+steps.
 
 Gradients flow through V_φ at the observed states, for a shared critic into the body that the policy uses too; never
 into the targets.
@@ -30,14 +31,16 @@ from purepg.policies.networks import MLP, Network, Params, outputs_of
 from purepg.rollout.trajectory import Act, ActionOutput, Trajectory
 from purepg.task import Task
 
+__all__ = ["NAMES", "Critic", "NoCritic", "OwnCritic", "SharedCritic", "acting", "make"]
+
 
 @runtime_checkable
 class Critic(Protocol):
-    """Static record; what it learns is in the policy's parameters or its own state."""
+    """A static record; whatever it learns is in the policy's parameters or in its own state."""
 
     @property
     def has_value(self) -> bool:
-        """Whether there is a V at all."""
+        """Whether it has a V at all."""
         ...
 
     @property
@@ -46,15 +49,32 @@ class Critic(Protocol):
         ...
 
     def bind(self, task: Task) -> BoundPolicy:
-        """The policy as this critic needs it."""
+        """The policy as this critic needs it.
+
+        Args:
+          task: what is played, and by which policy.
+        """
         ...
 
     def init(self, task: Task, hyper: Hyperparams, key: jax.Array) -> Any:
-        """The critic's own state."""
+        """The critic's own state.
+
+        Args:
+          task: what is played.
+          hyper: numbers, traced; scalars.
+          key: one typed key.
+        """
         ...
 
     def outputs(self, task: Task, params: Params, state: Any, observation: jax.Array) -> Outputs:
-        """The policy's distribution and V at observations `[..., *shape]`."""
+        """The policy's distribution and V at observations `[..., *shape]`.
+
+        Args:
+          task: what is played.
+          params: of the policy.
+          state: the critic's own.
+          observation: [..., *shape].
+        """
         ...
 
     def update(
@@ -67,7 +87,17 @@ class Critic(Protocol):
         target: jax.Array,
         scale: jax.Array,
     ) -> Any:
-        """The state after learning from targets `[T, N]`; after use."""
+        """The state after learning from these targets; called after V was used for them.
+
+        Args:
+          task: what is played.
+          hyper: numbers, traced; scalars.
+          params: of the policy, which acted.
+          state: the critic's own.
+          trajectory: the rows `[T, N]`.
+          target: y `[T, N]`, 0 in dead rows.
+          scale: weight of each row in the loss, `[T, N]`, as `collection.row_scale` gives it.
+        """
         ...
 
 
@@ -112,14 +142,18 @@ class _OwnState(NamedTuple):
 
 @dataclass(frozen=True)
 class OwnCritic:
-    """V by a network of its own, which sees what the policy sees; Adam at `critic_learning_rate`."""
+    """V by a network of its own, which sees what the policy sees, trained by Adam at `critic_learning_rate`.
+
+    Attributes:
+      network: Or its name.
+      steps: Gradient steps per update, each over all rows.
+      target_rate: How far V moves towards the learned network after each step, in (0, 1]; 1: V is the learned
+        network.
+    """
 
     network: Network = MLP(output_scale=1.0)
-    """Or its name."""
     steps: int = 1
-    """Gradient steps an update, each over all rows."""
     target_rate: float = 1.0
-    """How far V moves towards the learned network after each step, in (0, 1]; 1: V is the learned network."""
 
     has_value = True
     shares_value = False
@@ -127,7 +161,7 @@ class OwnCritic:
     def __post_init__(self):
         object.__setattr__(self, "network", networks.chosen(self.network))
         if self.steps < 1:
-            raise InvalidInput(f"steps = {self.steps}: a critic needs at least 1 step an update")
+            raise InvalidInput(f"steps = {self.steps}: a critic needs at least 1 step per update")
         if not 0 < self.target_rate <= 1:
             raise InvalidInput(f"target_rate = {self.target_rate}: must lie in (0, 1]")
 
@@ -178,7 +212,15 @@ def _adam(hyper: Hyperparams) -> optax.GradientTransformation:
 
 
 def acting(critic: Critic, task: Task, params: Params, state: Any, env_params: Any = None) -> Act:
-    """Sampled play by the policy, V beside each action where there is a critic; `env_params` as for `play`."""
+    """Play sampled from the policy, with V of each observation where there is a critic.
+
+    Args:
+      critic: gives the policy and V.
+      task: what is played.
+      params: of the policy.
+      state: the critic's own.
+      env_params: whose action bounds hold; None: the defaults.
+    """
     play = critic.bind(task).play
 
     def act(key: jax.Array, observation: jax.Array) -> ActionOutput:
@@ -193,5 +235,9 @@ NAMES = {"none": NoCritic, "shared": SharedCritic, "own": OwnCritic}
 
 
 def make(name: str) -> Critic:
-    """The critic of this name with its default fields."""
+    """The critic of this name with its default fields.
+
+    Args:
+      name: a key of `NAMES`.
+    """
     return lookup("critic", name, NAMES)()

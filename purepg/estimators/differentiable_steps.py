@@ -1,8 +1,8 @@
-"""Steps of an optimiser that have a derivative wherever they have a value: training itself can be differentiated.
+"""Optimiser steps that have a derivative wherever they have a value, so that training itself can be differentiated.
 
-optax's clipping is NaN there at a norm of infinity or a gradient of 0, its Adam where a component of the gradient has
-always been 0: √ has no derivative at 0, and 0 · ∞ comes out of the branch of a `where` that is not taken. Here what
-enters such a branch is made harmless first. The values are optax's, to the bit.
+The derivative of optax's clipping is NaN at an infinite norm or a gradient of 0, and that of its Adam where a component
+of the gradient has always been 0: √ has no derivative at 0, and the branch of a `where` that is not taken contributes
+0 · ∞. Here the input of such a branch is made harmless first. The values are optax's, to the bit.
 """
 
 from typing import Any
@@ -13,19 +13,33 @@ import optax
 
 from purepg.errors.dtypes import usual_promotions
 
+__all__ = ["adam", "clip_by_global_norm", "norm", "sqrt"]
+
 
 def sqrt(x: jax.Array) -> jax.Array:
-    """√x of x ≥ 0, with derivative 0 at 0."""
+    """√x of x ≥ 0, with derivative 0 at 0.
+
+    Args:
+      x: [...], at least 0.
+    """
     return jnp.where(x > 0, jnp.sqrt(jnp.where(x > 0, x, 1.0)), x)
 
 
 def norm(tree: Any) -> jax.Array:
-    """The global norm, []; its derivative is 0 where all is 0."""
+    """The global norm, []; its derivative is 0 where the whole tree is 0.
+
+    Args:
+      tree: pytree of float arrays.
+    """
     return sqrt(jnp.asarray(optax.tree.norm(tree, squared=True)))
 
 
 def clip_by_global_norm(largest: jax.typing.ArrayLike) -> optax.GradientTransformation:
-    """Scales everything down to the global norm `largest` where that is exceeded; infinity is no clipping."""
+    """Scales updates down to the global norm `largest` where they exceed it; infinity means no clipping.
+
+    Args:
+      largest: the norm allowed, at least 0; traced or not.
+    """
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         size = norm(updates)
@@ -37,7 +51,11 @@ def clip_by_global_norm(largest: jax.typing.ArrayLike) -> optax.GradientTransfor
 
 
 def adam(learning_rate: optax.ScalarOrSchedule) -> optax.GradientTransformation:
-    """optax's Adam with its default numbers, and its state."""
+    """optax's Adam with its default numbers, and its state.
+
+    Args:
+      learning_rate: step size, or a schedule of it.
+    """
     standard, epsilon = optax.scale_by_adam(), 1e-8
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:

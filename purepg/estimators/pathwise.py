@@ -5,14 +5,14 @@ rollout is a function of θ, and
 
     ∇J = ∇ E_ε[R(θ, ε)] = E_ε[∇R(θ, ε)],      g = (1/N) Σ_games ∇ Σ_t γ^t r_t
 
-wherever R is continuous in θ: an end or a reward that jumps with the state is not seen by g, which is then biased.
-Over whole games g is unbiased for J up to the time limit. Over a long or chaotic game its variance explodes; over
-segments the sum starts anew at each of them and is divided by N·T, the gradient stops where a segment begins, and a
-critic stands for what follows,
+wherever R is continuous in θ: g does not see an end or a reward that jumps with the state, and is then biased. Over
+whole games g is unbiased for J up to the time limit, but its variance explodes where games are long or chaotic. Over
+segments the sum starts anew in each, is divided by N·T, and the gradient stops where a segment begins; a critic stands
+for what follows,
 
     Σ_{t<H} γ^t r_t + γ^H V(s_H)
 
-Gradients flow through policy, dynamics, rewards and V's argument; stopped at the state a segment starts from, at
+Gradients flow through policy, dynamics, rewards and V's argument. They stop at the state that a segment starts from, at
 resets (a completed transition keeps its own) and at V's parameters, which the critic learns by itself from λ-returns.
 
 Reference: Heess et al., Learning Continuous Control Policies by Stochastic Value Gradients (2015); Xu et al.,
@@ -43,15 +43,20 @@ from purepg.rollout import collection, metrics
 from purepg.rollout.trajectory import Trajectory
 from purepg.task import Task
 
+__all__ = ["Pathwise"]
+
 
 @dataclass(frozen=True)
 class Pathwise(WithCritic):
-    """The gradient through policy and dynamics, over whole games or segments."""
+    """The gradient through policy and dynamics, over whole games or segments.
+
+    Attributes:
+      critic: V after the last row of a segment, or nothing.
+      time_limit: Whether the time limit belongs to the problem, or the critic continues a game that it cut.
+    """
 
     critic: Critic = NoCritic()
-    """V after the last row of a segment, or nothing."""
     time_limit: Literal["objective", "bootstrap"] = "objective"
-    """Whether the time limit belongs to the problem, or the critic continues a game that it cut."""
 
     def __post_init__(self):
         named_parts(self, critic=critics)
@@ -59,7 +64,7 @@ class Pathwise(WithCritic):
     def check(self, task: Task) -> None:
         if self.critic.shares_value:
             raise InvalidInput(
-                "a pathwise estimator keeps its critic apart from the policy: give critic own or none"
+                "a pathwise estimator cannot share its critic's network with the policy: give critic own or none"
             )
         if self.time_limit not in ("objective", "bootstrap"):
             raise InvalidInput(f"time_limit = {self.time_limit!r} is not one of objective, bootstrap")
@@ -67,19 +72,19 @@ class Pathwise(WithCritic):
             raise InvalidInput("time_limit 'bootstrap' needs a critic: give critic own")
         if environments.is_discrete(task.env):
             raise InvalidInput(
-                f"{task.env.name!r} has a finite set of actions, which no path leads through: "
+                f"{task.env.name!r} has finitely many actions, through which no gradient flows: "
                 "take a score function (reinforce…, actor-critic, gae)"
             )
 
     def check_numbers(self, task: Task, hyper: Hyperparams) -> None:
-        """By the environment's parameters in use, each replicate's; those that are traced pass."""
+        """Checks that the environment carries gradients, with each replicate's parameters; traced ones pass."""
         if any(isinstance(x, Tracer) for x in jax.tree.leaves(hyper.env)):
             return
         for params in env_params.distinct(task.env, hyper.env):
             if not _carries_gradient(task.env, params):
                 switches = _switches(task.env, params)
                 cure = (
-                    f"turn {switches} round"
+                    f"flip {switches}"
                     if switches
                     else "take a score function (reinforce…, actor-critic, gae)"
                 )
@@ -129,7 +134,7 @@ class Pathwise(WithCritic):
         )
 
     def _objective(self, task: Task, hyper: Hyperparams, trajectory: Trajectory) -> jax.Array:
-        """Σ of the returns of the episodes' parts within the rows, each discounted from its first row."""
+        """Sum of the returns of all parts of episodes within the rows, each discounted from its first row."""
         reward, terminated, truncated = self._ends(hyper, trajectory)
         following = trajectory.bootstrap_value if self.critic.has_value else None
         to_go = returns.reward_to_go(reward, terminated, truncated, following, discount=hyper.discount)
@@ -174,7 +179,7 @@ def _entropy_gradient(
 
 
 def _switches(spec: EnvironmentSpec, params: Any) -> str:
-    """The boolean parameters of an environment that make it differentiable; empty where none does."""
+    """The boolean parameters of an environment that would make it differentiable; empty if there are none."""
     changes = {name: not on for name, on in env_params.leaves(params).items() if np.asarray(on).dtype == bool}
     found = [
         name
@@ -188,7 +193,7 @@ def _switches(spec: EnvironmentSpec, params: Any) -> str:
 
 
 def _carries_gradient(spec: EnvironmentSpec, params: Any) -> bool:
-    """Whether any of a few small random actions in a short game moves a reward, as gradients see it."""
+    """Whether, judging by gradients, any of a few small random actions in a short game moves a reward."""
     with jax.ensure_compile_time_eval():  # also inside a caller's jit
         return bool(_moves(spec)(params))
 

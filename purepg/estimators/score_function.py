@@ -1,7 +1,7 @@
 """The score-function estimator: REINFORCE, its baselines, and actor-critic.
 
-By the policy gradient theorem ∇J = E Σ_t γ^t ∇log π(a_t|s_t) Q(s_t, a_t). Play N games and put a target y_t in the
-place of Q:
+By the policy gradient theorem ∇J = E Σ_t γ^t ∇log π(a_t|s_t) Q(s_t, a_t). Play N games and put a target y_t in place
+of Q:
 
     g = (1/N) Σ_games Σ_t γ^t ∇log π(a_t|s_t) (y_t − b_t)
 
@@ -13,11 +13,11 @@ place of Q:
     lambda        λ-weighted over all n; y − V is GAE              likewise
 
 Over segments the sum is divided by N·T. Without γ^t the direction is no gradient of J, but every step of a long game
-counts; actor-critic methods are written so.
+counts; actor-critic methods are usually written this way.
 
-Two objectives are told apart by `time_limit`. "objective": the limit belongs to the problem, J is the return up to it,
-nothing follows a truncation. "bootstrap": the limit is an artefact of collection, J is the return without it, the
-critic says what would have followed. Where a segment ends inside a game, the critic continues it in either case.
+`time_limit` tells two objectives apart. "objective": the limit belongs to the problem, J is the return up to it, and
+nothing follows a truncation. "bootstrap": the limit is an artefact of collection, J is the return without it, and the
+critic estimates what would have followed. Where a segment ends inside a game, the critic continues it in either case.
 
 Gradients flow through log π, the entropy and a shared critic's V at the observed states; targets, rewards,
 observations, actions and the environment are never differentiated: the policy acts with stopped parameters.
@@ -47,33 +47,44 @@ from purepg.rollout import collection, metrics
 from purepg.rollout.trajectory import Trajectory
 from purepg.task import Segments, Task
 
+__all__ = ["Learned", "ScoreFunction"]
+
 _MONTE_CARLO = ("reward_to_go", "total")
 _TARGETS = (*_MONTE_CARLO, "td", "n_step", "lambda")
 
 
 class Learned(NamedTuple):
+    """The states of a score function's baseline and critic."""
+
     baseline: Any
     critic: Any
 
 
 @dataclass(frozen=True)
 class ScoreFunction(WithCritic):
-    """REINFORCE and actor-critic: a choice of target, baseline, critic and weighting."""
+    """REINFORCE and actor-critic: a choice of target, baseline, critic and weighting.
+
+    Attributes:
+      target: What multiplies ∇log π: a Monte-Carlo return, or one that a critic continues.
+      baseline: Subtracted from the target; or its name.
+      critic: V; or its name.
+      time_limit: Whether the time limit belongs to the problem, or the critic continues a game that it cut.
+      n: Rewards in an n_step target.
+      discount_weighting: Weight row t by γ^t, as the gradient of J has it; without it the direction is no gradient of
+        J.
+      normalize_advantages: Standardise advantages over the live rows of an update: biased in direction, steps of even
+        size.
+      rows_per_chunk: Rows differentiated at once; memory grows with it, not with T·N. 0: what suits the backend.
+    """
 
     target: Literal["reward_to_go", "total", "td", "n_step", "lambda"] = "reward_to_go"
-    """What multiplies ∇log π: a Monte-Carlo return, or one that a critic continues."""
     baseline: Baseline = NoBaseline()
     critic: Critic = NoCritic()
     time_limit: Literal["objective", "bootstrap"] = "objective"
-    """Whether the time limit belongs to the problem, or the critic continues a game that it cut."""
     n: int = 8
-    """Rewards in an n_step target."""
     discount_weighting: bool = True
-    """Weight row t by γ^t, as the gradient of J has it; without it the direction is no gradient of J."""
     normalize_advantages: bool = False
-    """Standardise advantages over the live rows of an update: biased in direction, steps of even size."""
     rows_per_chunk: int = 0
-    """Rows differentiated at once; memory grows with it, not with T·N. 0: what suits the backend."""
 
     def __post_init__(self):
         named_parts(self, baseline=baselines, critic=critics)
@@ -131,7 +142,12 @@ class ScoreFunction(WithCritic):
     def estimate_from(
         self, task: Task, hyper: Hyperparams, params: Params, state: EstimatorState, trajectory: Trajectory
     ) -> Estimate:
-        """The estimate from a trajectory `[T, N]` that the policy of `params` has collected."""
+        """The estimate from a trajectory that the policy with `params` has collected.
+
+        Args:
+          task, hyper, params, state: as for `estimate`.
+          trajectory: rows `[T, N]`, with V where there is a critic; nothing in it is differentiated.
+        """
         collection.check_rows(trajectory)
         target = jnp.where(trajectory.mask, self._target(hyper, trajectory), 0.0)
         step_weight = trajectory.mask.astype(jnp.float32)
@@ -211,7 +227,7 @@ def _surrogate(policy: BoundPolicy):
 def _score_products(
     policy: BoundPolicy, params: Params, trajectory: Trajectory, step_weight: jax.Array, target: jax.Array
 ) -> ScoreProducts:
-    """One game after another, so that never more than one game's gradients are held."""
+    """One game after another, so that only one game's gradients are in memory at a time."""
 
     def one_game(game):
         observation, action, weight, target = game
@@ -229,11 +245,11 @@ def _score_products(
 
 
 def standardize(x: jax.Array, where: jax.Array, made_of: jax.Array | None = None) -> jax.Array:
-    """Mean 0 and deviation 1 where `where` holds; 0 where all are equal up to rounding, which is no direction.
+    """Mean 0 and deviation 1 where `where` holds; 0 where all are equal up to rounding, which gives no direction.
 
     `made_of`, of x's shape, is what x is a difference of: the rounding is relative to it.
     """
-    # About the largest instead of 0: equal numbers then differ by exactly 0, whatever a sum of them rounds to.
+    # Relative to the largest instead of 0: equal numbers then differ by exactly 0, whatever their sum rounds to.
     apart = x - jnp.max(x, where=where, initial=-jnp.inf)
     apart = apart - jnp.mean(apart, where=where)
     std = jnp.sqrt(jnp.mean(apart**2, where=where))

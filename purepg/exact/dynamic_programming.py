@@ -3,15 +3,15 @@
     v*(s) = max_a q*(s, a),   q*(s, a) = r(s, a) + γ Σ_s' P(s'|s, a) v*(s')
 
 Value iteration makes this an assignment, v ← T v. T is a contraction, ‖T v − T w‖∞ ≤ γ ‖v − w‖∞, hence after
-a sweep that changed v by Δ, and was off by the rounding δ,
+a sweep that changed v by Δ, with a rounding error of δ,
 
     ‖v − v*‖∞ ≤ (γ Δ + δ) / (1 − γ)
 
-Policy iteration evaluates a policy exactly and makes it greedy, until nothing changes. An action is replaced
-by a *better* one only, better by more than rounding: with ties broken afresh it could go round for ever. At
-γ = 1 the ties of the first policy matter too (in a maze without costs every step is as good as any other as
-long as the goal stays reachable): of equally good actions it takes the one after which the uniform policy is
-done soonest. Such a policy ends, and every later one does, unless the optimum is infinite.
+Policy iteration evaluates a policy exactly and makes it greedy, until nothing changes. An action is only
+replaced by one that is better by more than rounding: with ties broken afresh it could cycle for ever. At γ = 1
+the ties of the first policy matter too (in a maze without costs every step is as good as any other as long as
+the goal stays reachable): of equally good actions it takes the one after which the uniform policy ends soonest.
+Such a policy ends, and so does every later one, unless the optimum is infinite.
 
 Reference: Sutton & Barto (2018), sections 4.3 and 4.4; Puterman (1994), theorems 6.3.1 and 6.4.2.
 """
@@ -27,25 +27,43 @@ from purepg.exact.finite_mdp import action_values, refuse_endless, state_values
 from purepg.exact.model import Array, Model, earning, follow, make_model, policy_probabilities
 from purepg.exact.precision import exact
 
+__all__ = ["PolicyIteration", "ValueIteration", "policy_iteration", "value_iteration"]
+
 
 class ValueIteration(NamedTuple):
-    """What value iteration found."""
+    """The result of value iteration.
 
-    v: Array  # [S]
-    q: Array  # [S, A], of the last sweep: v = max_a q
-    policy: Array  # [S] int, greedy with respect to q
-    sweeps: Array  # [] int
-    error_bound: Array  # []: ‖v − v*‖∞ and ‖q − q*‖∞ are at most this; infinity at discount 1
-    change: Array  # []: ‖v − v before the last sweep‖∞
+    Attributes:
+      v: [S].
+      q: [S, A], of the last sweep: v = max_a q.
+      policy: [S] int, greedy with respect to q.
+      sweeps: [] int.
+      error_bound: []: ‖v − v*‖∞ and ‖q − q*‖∞ are at most this; infinity at discount 1.
+      change: []: ‖v − v before the last sweep‖∞.
+    """
+
+    v: Array
+    q: Array
+    policy: Array
+    sweeps: Array
+    error_bound: Array
+    change: Array
 
 
 class PolicyIteration(NamedTuple):
-    """What policy iteration found."""
+    """The result of policy iteration.
 
-    v: Array  # [S]
-    q: Array  # [S, A]
-    policy: Array  # [S] int, greedy with respect to q
-    sweeps: Array  # [] int: how many policies were evaluated
+    Attributes:
+      v: [S].
+      q: [S, A].
+      policy: [S] int, greedy with respect to q.
+      sweeps: [] int: how many policies were evaluated.
+    """
+
+    v: Array
+    q: Array
+    policy: Array
+    sweeps: Array
 
 
 def _refuse_divergence(result: ValueIteration, arguments: dict[str, Any]) -> None:
@@ -71,9 +89,9 @@ def value_iteration(
 ) -> ValueIteration:
     """Optimal values within ‖v − v*‖∞ ≤ tolerance for discount < 1, and a greedy policy.
 
-    Starts from v = 0. Stops when the bound is met; when rounding keeps it from being met (below some 1e-16 ·
-    S · ‖v‖ / (1 − discount)); or after max_sweeps. `error_bound` says what was reached. At discount = 1
-    nothing can be guaranteed, and it stops when a sweep changes v by no more than the tolerance.
+    Starts from v = 0. Stops when the bound is met; when rounding prevents it from being met (below about 1e-16 ·
+    S · ‖v‖ / (1 − discount)); or after max_sweeps. `error_bound` says what was reached. At discount = 1 nothing
+    can be guaranteed, and it stops when a sweep changes v by no more than the tolerance.
 
     Args:
       transition: [S, A, S]; reward: [S, A] or [S, A, S]; discount: in [0, 1]: as `policy_evaluation`.
@@ -121,7 +139,7 @@ def policy_iteration(
 
     Args:
       transition: [S, A, S]; reward: [S, A] or [S, A, S]; discount: in [0, 1]: as `policy_evaluation`.
-      max_sweeps: at least 1; a guard, a handful is the rule.
+      max_sweeps: at least 1; a safeguard, since a handful of sweeps is usual.
 
     Raises:
       InvalidInput: bad arguments; or discount = 1 and rewards that never cease, under the uniform policy or
@@ -152,11 +170,11 @@ def policy_iteration(
 
 
 def _first_policy(model: Model, discount: float | Array) -> jax.Array:
-    """[S] int: greedy with respect to the uniform policy's values, ties to what it finishes soonest."""
+    """[S] int: greedy with respect to the uniform policy's values; ties go to the action that ends soonest."""
     chain = follow(model, jnp.full_like(model.reward, 1 / model.reward.shape[1]))  # uniform
     v = state_values(model, chain, discount)
     q = action_values(model, v, discount)
-    # The clock pays 1 a step for as long as rewards can come.
+    # The clock pays 1 per step for as long as rewards can come.
     clock = jnp.where(earning(chain), 1.0, jnp.zeros_like(v))
     time_left = state_values(model, chain._replace(reward=clock), discount)
     time_left = action_values(model._replace(reward=jnp.zeros_like(q)), time_left, discount)  # [S, A]
@@ -165,12 +183,12 @@ def _first_policy(model: Model, discount: float | Array) -> jax.Array:
 
 
 def _better(q: jax.Array, policy: jax.Array, rounding: jax.Array) -> jax.Array:
-    """[S] int: the greedy action where it is better than that of policy [S], by more than rounding."""
+    """[S] int: the greedy action where it is better than that of policy [S] by more than rounding, else the latter."""
     current = jnp.take_along_axis(q, policy[:, None], axis=1)[:, 0]
     return jnp.where(q.max(1) > current + 10 * rounding, q.argmax(1), policy)
 
 
 def _rounding(model: Model, v: jax.Array) -> jax.Array:
-    """[]: what the arithmetic of one sweep can be off by, at most."""
+    """[]: the largest possible rounding error of one sweep."""
     size = jnp.abs(model.reward).max() + jnp.abs(jnp.where(jnp.isfinite(v), v, 0.0)).max()
     return (v.shape[0] + 3) * jnp.finfo(v.dtype).eps * size

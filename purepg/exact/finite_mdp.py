@@ -9,10 +9,10 @@ and so are those for its occupancy, the discounted number of visits,
     d(s) = Σ_t γ^t P(s_t = s) = μ(s) + γ Σ_s' d(s') P_π(s|s')                    (I − γ P_πᵀ) d = μ
 
 with μ the distribution of the first state. The objective is J = Σ_s μ(s) v(s) = Σ_s d(s) r_π(s). Up to a
-time limit H it is the same recursion, H steps of it backwards from zero: v_H = 0, v_t = r_π + γ P_π v_{t+1},
+time limit H the same recursion runs H steps backwards from zero: v_H = 0, v_t = r_π + γ P_π v_{t+1},
 J = Σ_s μ(s) v_0(s).
 
-Gradients flow through every array argument; what is reachable (`model.py`) is taken as given.
+Gradients flow through every array argument; the sets of reachable states (`model.py`) are taken as given.
 
 Reference: Sutton & Barto (2018), Reinforcement Learning, sections 3.5 and 9.2.
 """
@@ -40,16 +40,38 @@ from purepg.exact.model import (
 )
 from purepg.exact.precision import exact
 
+__all__ = [
+    "PolicyEvaluation",
+    "action_values",
+    "objective",
+    "occupancy",
+    "policy_evaluation",
+    "refuse_endless",
+    "state_values",
+    "values_up_to",
+    "visits",
+]
+
 
 class PolicyEvaluation(NamedTuple):
-    """The values of a policy; unpacks as (v, q)."""
+    """The values of a policy; unpacks as (v, q).
 
-    v: Array  # [S]
-    q: Array  # [S, A]
+    Attributes:
+      v: [S].
+      q: [S, A].
+    """
+
+    v: Array
+    q: Array
 
 
 def refuse_endless(result: Any, arguments: dict[str, Any]) -> None:
-    """Raise InvalidInput where a result is not finite: the arguments were, so the episode does not end."""
+    """Refuses a result that is not finite: the arguments were, so the episode never ends.
+
+    Args:
+      result: an array or a tuple of arrays.
+      arguments: those it was computed from, by name.
+    """
     if all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(result)):
         return
     horizon, discount = arguments.get("horizon"), arguments["discount"]
@@ -101,14 +123,14 @@ def objective(
     *,
     horizon: int | None = None,
 ) -> Array:
-    """J [] = Σ_s initial(s) v(s), differentiable by all arrays.
+    """J [] = Σ_s initial(s) v(s), differentiable with respect to all arrays.
 
     Args:
       transition: [S, A, S]; reward: [S, A] or [S, A, S]; policy: [S, A] or [S]; discount: as
         `policy_evaluation`.
       initial: [S], the distribution of the first state; sums to 1.
-      horizon: the number of steps after which every episode is cut, the return up to then being what counts
-        (`time_limit` is "objective"); at least 1, None for no limit.
+      horizon: the number of steps after which every episode is cut; only the return up to then counts
+        (`time_limit` "objective"); at least 1, None for no limit.
 
     Raises:
       InvalidInput: bad arguments, or no horizon, discount = 1 and rewards that never cease from a first
@@ -141,8 +163,8 @@ def occupancy(
     Args:
       transition: [S, A, S]; policy: [S, A] or [S]; discount: as `policy_evaluation`.
       initial: [S], the distribution of the first state; sums to 1.
-      reward: [S, A] or [S, A, S]. Without it every absorbing state is taken for terminal; with it only those
-        that pay nothing are, as everywhere else.
+      reward: [S, A] or [S, A, S]. Without it every absorbing state counts as terminal; with it only those
+        that pay nothing do, as everywhere else.
 
     Raises:
       InvalidInput: bad arguments, or discount = 1 and an episode that may never end (traced: infinity).
@@ -153,7 +175,13 @@ def occupancy(
 
 
 def state_values(model: Model, chain: Chain, discount: float | Array) -> jax.Array:
-    """v [S] of the model's chain; NaN where discount = 1 and rewards never cease."""
+    """v [S] of the model's chain; NaN where discount = 1 and rewards never cease.
+
+    Args:
+      model: the MDP.
+      chain: `follow(model, policy)`.
+      discount: in [0, 1].
+    """
     earns = earning(chain)
     endless = can_reach(chain, earns & ~transient(chain, earns)) & (discount >= 1)
     solved = jnp.where(discount < 1, ~model.terminal, earns & ~endless)
@@ -162,7 +190,13 @@ def state_values(model: Model, chain: Chain, discount: float | Array) -> jax.Arr
 
 
 def action_values(model: Model, v: jax.Array, discount: float | Array) -> jax.Array:
-    """q [S, A] = r + discount · P v; NaN only where a state without a finite value can follow."""
+    """q [S, A] = r + discount · P v; NaN only where a state without a finite value can follow.
+
+    Args:
+      model: the MDP.
+      v: [S], values of the next state.
+      discount: in [0, 1].
+    """
     known = jnp.isfinite(v)
     follows = jnp.einsum("sat,t->sa", model.transition, jnp.where(known, v, 0.0))
     unknown = ((model.transition > 0) & ~known[None, None, :]).any(2)
@@ -172,7 +206,14 @@ def action_values(model: Model, v: jax.Array, discount: float | Array) -> jax.Ar
 def values_up_to(
     model: Model, policy: jax.Array, discount: float | Array, horizon: int
 ) -> tuple[jax.Array, jax.Array]:
-    """(v_0 [S], q [H, S, A]) with q[t] the action values when t of the H steps are over."""
+    """(v_0 [S], q [H, S, A]) with q[t] the action values when t of the H steps are over.
+
+    Args:
+      model: the MDP.
+      policy: [S, A] probabilities.
+      discount: in [0, 1].
+      horizon: H, at least 1.
+    """
 
     def back(v, _):
         q = action_values(model, v, discount)
@@ -182,9 +223,15 @@ def values_up_to(
 
 
 def visits(chain: Chain, initial: Array, discount: float | Array, counted: jax.Array) -> jax.Array:
-    """Σ_t discount^t P(s_t = s) [S] over the counted [S] states, which nothing enters from outside.
+    """Σ_t discount^t P(s_t = s) [S] over the counted states, which must not be entered from outside.
 
-    Infinite where discount = 1 and an episode, having come there, never leaves the counted states.
+    Infinite where discount = 1 and an episode that comes there never leaves the counted states.
+
+    Args:
+      chain: of a policy.
+      initial: [S], the distribution of the first state.
+      discount: in [0, 1].
+      counted: [S] bool.
     """
     leaves = transient(chain, counted)
     reached = reachable(chain, jnp.asarray(initial > 0))

@@ -4,11 +4,11 @@
     ∇J = E Σ_t γ^t ∇log π(a_t|s_t) Q^π(s_t, a_t) = Σ_s d(s) Σ_a ∇π(a|s) Q^π(s, a)
     ∂J/∂θ(s, a) = d(s) π(a|s) (Q^π(s, a) − V^π(s)),      d(s) = Σ_t γ^t P(s_t = s)
 
-The sum over the actions of one state is 0. What most programs follow drops γ^t before the score but keeps it
-inside Q: d(s) is then replaced by the plain number of visits Σ_t P(s_t = s). That direction is the gradient
-of no function (Nota & Thomas 2020). Here, with parameters of its own for each state and no time limit, it
-weights the states wrongly and still leads uphill; where states share parameters it may lead downhill.
-`discount_weighting=False` computes it. Up to a time limit H the same holds with Q and V of the steps that remain,
+The sum over the actions of one state is 0. The direction that most programs follow drops γ^t before the score
+but keeps it inside Q: d(s) is then replaced by the plain number of visits Σ_t P(s_t = s). That direction is the
+gradient of no function (Nota & Thomas 2020). Here, with separate parameters for each state and no time limit, it
+weights the states wrongly but still leads uphill; where states share parameters it may lead downhill.
+`discount_weighting=False` computes it. Up to a time limit H the same holds with Q and V of the remaining steps,
 
     ∂J/∂θ(s, a) = Σ_t γ^t P(s_t = s) π(a|s) (Q_t(s, a) − V_t(s)),      t < H
 
@@ -24,6 +24,8 @@ from purepg.exact.finite_mdp import action_values, refuse_endless, state_values,
 from purepg.exact.model import Array, Model, earning, follow, make_model
 from purepg.exact.precision import exact
 
+__all__ = ["policy_gradient"]
+
 
 @exact(verify=refuse_endless)
 def policy_gradient(
@@ -36,7 +38,7 @@ def policy_gradient(
     discount_weighting: bool = True,
     horizon: int | None = None,
 ) -> Array:
-    """∇J [S, A] by the logits of a tabular softmax policy; a direction of ascent.
+    """∇J [S, A] with respect to the logits of a tabular softmax policy; a direction of ascent.
 
     Args:
       transition: [S, A, S], rows that sum to 1, or to less: what is missing ends the episode.
@@ -46,7 +48,7 @@ def policy_gradient(
       discount: in [0, 1].
       discount_weighting: False drops γ^t before the score: Σ_t E ∇log π Q^π, which is not ∇J unless discount
         = 1.
-      horizon: the return up to this number of steps is what counts; at least 1, None for no limit.
+      horizon: only the return of the first `horizon` steps counts; at least 1, None for no limit.
 
     Concrete arguments are computed in float64 and come back as NumPy arrays. Traced ones are computed in the
     ambient precision and unchecked; what is infinite is then not finite in the result.

@@ -3,9 +3,9 @@
     (I − γ P) x = b,    P ≥ 0,  Σ_j P_ij ≤ 1,  γ ≤ 1
 
 The diagonal outweighs the rest of its row, so Gauss–Jordan elimination needs no pivoting: the entries off
-the diagonal stay ≤ 0, and for b ≥ 0 every update of x adds non-negative numbers. Plain array operations are
-the point: XLA's CPU backend can hang on batched LAPACK calls inside a jitted program, and this one is meant
-to be vmapped.
+the diagonal stay ≤ 0, and for b ≥ 0 every update of x adds non-negative numbers. It uses plain array
+operations because XLA's CPU backend can hang on batched LAPACK calls inside a jitted program, and this one is
+meant to be vmapped.
 
 Gradients flow through the matrix and the right-hand side: the adjoint is a second solve, with the transpose.
 
@@ -16,9 +16,16 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+__all__ = ["solve"]
+
 
 def solve(matrix: jax.Array, right: jax.Array) -> jax.Array:
-    """x [S] with matrix [S, S] · x = right [S]; the matrix is I − γP or its transpose, and not singular."""
+    """The solution x [S] of matrix · x = right; the matrix is I − γP or its transpose, and not singular.
+
+    Args:
+      matrix: [S, S].
+      right: [S].
+    """
     return lax.custom_linear_solve(
         lambda x: matrix @ x,
         right,

@@ -2,8 +2,8 @@
 
     x' = A x + B u + w,   u = −K x + σ ε,   ε ~ N(0, I),   E w wᵀ = W;      J = E Σ_t γ^t (xᵀQ x + uᵀR u)
 
-With M = A − BK the closed loop only the second moment S = E x xᵀ matters, a line forwards, and the cost to go xᵀP x,
-a line backwards (P_k with k steps left, P_0 = 0):
+With the closed loop M = A − BK, only two quantities matter: the second moment S = E x xᵀ, computed forwards, and the
+cost to go xᵀP x, computed backwards (P_k with k steps left, P_0 = 0):
 
     S_{t+1} = M S_t Mᵀ + N,   N = B diag(σ²) Bᵀ + W          P_{k+1} = C + γ Mᵀ P_k M,   C = Q + KᵀR K
 
@@ -33,6 +33,8 @@ from jax import lax
 from purepg.exact.lqr_problem import exact_lqr
 from purepg.exact.model import Array
 
+__all__ = ["lqr_cost", "lqr_gradient", "lqr_std_gradient"]
+
 _DOUBLINGS = 64  # 2^64 terms: enough for any spectral radius below 1 that float64 can tell from 1
 
 
@@ -60,13 +62,13 @@ def lqr_cost(
     horizon: int | None = None,
     noise_covariance: Array | None = None,
 ) -> Array:
-    """J [] = E Σ_t discount^t (xᵀQ x + uᵀR u), differentiable by all arrays.
+    """J [] = E Σ_t discount^t (xᵀQ x + uᵀR u), differentiable with respect to all arrays.
 
     Args:
       A: [n, n]; B: [n, m]: x' = A x + B u + w.
       Q: [n, n]; R: [m, m]: costs, positive semidefinite; where one is not symmetric its symmetric part counts.
       gain: K [m, n]: u = −K x + σ ε.
-      initial_second_moment: E x_0 x_0ᵀ [n, n], not the covariance: mean meanᵀ + covariance.
+      initial_second_moment: E x_0 x_0ᵀ [n, n], which is mean meanᵀ + covariance, not the covariance alone.
       discount: in [0, 1].
       action_std: σ, one number or [m], at least 0.
       horizon: T, the number of actions that are paid for (rewards at t = 0 … T − 1); at least 1, None for no end.
@@ -77,8 +79,8 @@ def lqr_cost(
 
     Raises:
       InvalidInput: bad arguments; or J is infinite: without horizon, if the spectral radius of √discount (A − BK)
-        is 1 or more (even where no state that grows is met or paid for: the gradient would meet it), or if discount
-        = 1 and noise costs something at every step.
+        is 1 or more (even where no growing state is met or paid for: the gradient would meet it), or if discount = 1
+        and noise costs something at every step.
     """
     loop = _close(A, B, Q, R, gain, action_std, noise_covariance)
     if horizon is not None:
@@ -102,10 +104,17 @@ def lqr_gradient(
     horizon: int | None = None,
     noise_covariance: Array | None = None,
 ) -> Array:
-    """dJ/dK [m, n], in closed form; arguments, precision and errors as `lqr_cost`.
+    """dJ/dK [m, n], in closed form; arguments, precision and errors as for `lqr_cost`.
 
-    One error more: without horizon, at discount = 1, any noise in the state is refused, also where this very gain
-    keeps it from costing anything. The gains next to it do not.
+    There is one more error: without horizon, at discount = 1, any noise in the state is refused, even where this gain
+    keeps it from costing anything, since the gains next to it do not.
+
+    Args:
+      A, B, Q, R, gain, initial_second_moment: as for `lqr_cost`: [n, n], [n, m], [n, n], [m, m], [m, n], [n, n].
+      discount: in [0, 1].
+      action_std: σ, one number or [m], at least 0.
+      horizon: T, at least 1; None for no end.
+      noise_covariance: W [n, n]; None: no noise in the state.
     """
     loop = _close(A, B, Q, R, gain, action_std, noise_covariance)
 
@@ -142,10 +151,17 @@ def lqr_std_gradient(
     horizon: int | None = None,
     noise_covariance: Array | None = None,
 ) -> Array:
-    """dJ/dσ, [] or [m] like action_std, in closed form; arguments, precision and errors as `lqr_cost`.
+    """dJ/dσ, [] or [m] like action_std, in closed form; arguments, precision and errors as for `lqr_cost`.
 
     One number for σ stands for all m: its derivative is the sum of theirs. Without horizon, at discount = 1, it is
     refused even at σ = 0, unless noise costs nothing: J is finite there and infinite at any other σ.
+
+    Args:
+      A, B, Q, R, gain, initial_second_moment: as for `lqr_cost`: [n, n], [n, m], [n, n], [m, m], [m, n], [n, n].
+      discount: in [0, 1].
+      action_std: σ, one number or [m], at least 0.
+      horizon: T, at least 1; None for no end.
+      noise_covariance: W [n, n]; None: no noise in the state.
     """
     loop = _close(A, B, Q, R, gain, action_std, noise_covariance)
 
@@ -205,15 +221,15 @@ def _values(loop: _Loop, discount: float | Array, horizon: int) -> jax.Array:
 def _sum_of_powers(matrix: jax.Array, start: jax.Array, discount: float | Array) -> jax.Array:
     """Σ_k γ^k (Mᵀ)^k X M^k [n, n] for X = start; NaN where the powers do not fade.
 
-    The loop has a fixed length, so that it can be differentiated both ways, and no LAPACK, whose batched calls can
-    hang XLA's CPU backend.
+    The loop has a fixed length, so that it can be differentiated in both modes, and uses no LAPACK, whose batched calls
+    can hang XLA's CPU backend.
     """
 
     def double(_, state):
         total, power = state
         return total + power.T @ total @ power, power @ power
 
-    # The first round by hand: it needs γ where the others would start from √γ, whose derivative is infinite at 0.
+    # The first round by hand: it needs γ, while the loop would start from √γ, whose derivative is infinite at 0.
     first = start + discount * matrix.T @ start @ matrix, discount * matrix @ matrix
     total, power = lax.fori_loop(0, _DOUBLINGS - 1, double, first)
     return jnp.where(jnp.abs(power).max() < 0.5, total, jnp.nan)

@@ -1,9 +1,9 @@
-"""Arguments of a linear-quadratic regulator: which are allowed, in which precision, and where the cost is infinite.
+"""Arguments of a linear-quadratic regulator: which are allowed, in which precision, and when the cost is infinite.
 
-As everywhere in `purepg.exact` (see `precision.py`): concrete arguments are checked, computed in float64 and given back
-as NumPy arrays; as soon as one is traced they are ordinary JAX code, and only shapes are checked.
+As everywhere in `purepg.exact` (see `precision.py`), concrete arguments are checked, computed with in float64, and the
+results returned as NumPy arrays; as soon as one is traced they are ordinary JAX code, and only shapes are checked.
 
-Without end, Σ_t γ^t M^t S (Mᵀ)^t is finite for every S just if the spectral radius of √γ M is below 1 (Lyapunov).
+Without end, Σ_t γ^t M^t S (Mᵀ)^t is finite for every S exactly if the spectral radius of √γ M is below 1 (Lyapunov).
 """
 
 import functools
@@ -19,6 +19,8 @@ from jax.core import Tracer
 
 from purepg.errors import InvalidInput
 from purepg.exact.model import ROUNDING
+
+__all__ = ["exact_lqr"]
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -39,7 +41,11 @@ _MOMENTS = ("initial_second_moment", "noise_covariance")
 
 
 def exact_lqr(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """Decorator: see the module."""
+    """Decorator that does what this module says.
+
+    Args:
+      function: of the arguments of `lqr_cost`, by these names.
+    """
     signature = inspect.signature(function)
     compiled = jax.jit(function, static_argnames="horizon")
 
@@ -59,7 +65,7 @@ def exact_lqr(function: Callable[Parameters, Result]) -> Callable[Parameters, Re
             arrays = _checked(arrays)
             if horizon is None:
                 _refuse_unstable(arrays)
-            # Concrete arguments inside somebody's trace are computed at once, not staged out.
+            # Concrete arguments inside a caller's trace are computed at once, not staged out.
             with jax.enable_x64(True), jax.ensure_compile_time_eval():
                 result = np.array(compiled(**arrays, horizon=horizon))  # pyright: ignore
         _refuse_infinite(result, arrays, horizon)

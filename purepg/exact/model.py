@@ -1,13 +1,13 @@
-"""A finite Markov decision process, the chain that a policy makes of it, and where that chain ends.
+"""A finite Markov decision process, the Markov chain that it becomes under a policy, and where that chain ends.
 
     P(s'|s, a) [S, A, S],   r(s, a) = Σ_s' P(s'|s, a) r(s, a, s')
     P_π(s'|s) = Σ_a π(a|s) P(s'|s, a),   r_π(s) = Σ_a π(a|s) r(s, a)
 
 An episode ends in two ways: in a terminal state, which is absorbing under every action and pays nothing, or
-with the probability that a row of P lacks to sum to 1. At γ = 1 a chain may also stop mattering: a state is
+with the probability by which a row of P falls short of 1. At γ = 1 a chain may also stop mattering: a state is
 *earning* while some reward can still come, and a chain that has left the earning states is as good as ended.
 
-Which states these are is a question about graphs (what can be reached over edges of positive probability),
+Which states these are is a question about graphs (what can be reached along edges of positive probability),
 answered here without arithmetic; no gradient flows through the answers.
 
 Reference: Puterman (1994), Markov Decision Processes, section 7.1 and appendix A.
@@ -20,31 +20,65 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+__all__ = [
+    "ROUNDING",
+    "Array",
+    "Chain",
+    "Model",
+    "can_reach",
+    "earning",
+    "follow",
+    "make_model",
+    "policy_probabilities",
+    "reachable",
+    "transient",
+]
+
 Array = jax.Array | np.ndarray  # as callers may give it
-ROUNDING = 1e-6  # a probability that misses 1 by no more than this is 1, written in float32
+ROUNDING = 1e-6  # a probability within this of 1 is taken to be 1, rounded in float32
 
 
 class Model(NamedTuple):
-    """A finite Markov decision process."""
+    """A finite Markov decision process.
 
-    transition: jax.Array  # [S, A, S]
-    reward: jax.Array  # [S, A], expected over the next state
-    leaks: jax.Array  # [S, A] bool: the action may end the episode here and now
-    terminal: jax.Array  # [S] bool
+    Attributes:
+      transition: [S, A, S].
+      reward: [S, A], expected over the next state.
+      leaks: [S, A] bool: the action may end the episode here and now.
+      terminal: [S] bool.
+    """
+
+    transition: jax.Array
+    reward: jax.Array
+    leaks: jax.Array
+    terminal: jax.Array
 
 
 class Chain(NamedTuple):
-    """What a policy makes of a model."""
+    """The Markov chain of a model under a policy.
 
-    transition: jax.Array  # [S, S]
-    reward: jax.Array  # [S]
-    reaches: jax.Array  # [S, S] bool: from the row's state a path of no step or more leads to the column's
-    leaks: jax.Array  # [S] bool: the episode may end here and now
-    pays: jax.Array  # [S] bool: some action that is taken here has a reward
+    Attributes:
+      transition: [S, S].
+      reward: [S].
+      reaches: [S, S] bool: a path of zero or more steps leads from the row's state to the column's.
+      leaks: [S] bool: the episode may end here and now.
+      pays: [S] bool: some action that is taken here has a reward.
+    """
+
+    transition: jax.Array
+    reward: jax.Array
+    reaches: jax.Array
+    leaks: jax.Array
+    pays: jax.Array
 
 
 def make_model(transition: Array, reward: Array | None) -> Model:
-    """From transition [S, A, S] and reward [S, A] or [S, A, S]; None: no reward anywhere."""
+    """The model with these transitions and rewards.
+
+    Args:
+      transition: [S, A, S], rows that sum to at most 1.
+      reward: [S, A], or [S, A, S] by the next state; None: no reward anywhere.
+    """
     transition = jnp.asarray(transition)
     reward = jnp.zeros_like(transition[:, :, 0]) if reward is None else jnp.asarray(reward)
     if reward.ndim == 3:
@@ -61,14 +95,24 @@ def make_model(transition: Array, reward: Array | None) -> Model:
 
 
 def policy_probabilities(model: Model, policy: Array) -> jax.Array:
-    """[S, A] from probabilities [S, A] or actions [S]."""
+    """[S, A] probabilities of a policy in either form.
+
+    Args:
+      model: the MDP.
+      policy: [S, A] probabilities, or [S] integer actions.
+    """
     if policy.ndim == 2:
         return jnp.asarray(policy)
     return jax.nn.one_hot(policy, model.reward.shape[1], dtype=model.reward.dtype)
 
 
 def follow(model: Model, policy: jax.Array) -> Chain:
-    """The chain of policy [S, A]."""
+    """The chain of the model under a policy.
+
+    Args:
+      model: the MDP.
+      policy: [S, A] probabilities.
+    """
     taken = policy > 0
     transition = jnp.einsum("sa,sat->st", policy, model.transition)
     return Chain(
@@ -81,32 +125,50 @@ def follow(model: Model, policy: jax.Array) -> Chain:
 
 
 def can_reach(chain: Chain, target: jax.Array) -> jax.Array:
-    """[S] bool: the states from which the chain can come to target [S], or that are in it."""
+    """[S] bool: the states from which the chain can come to a target state, including the targets themselves.
+
+    Args:
+      chain: of a policy.
+      target: [S] bool.
+    """
     return (chain.reaches & target[None, :]).any(1)
 
 
 def reachable(chain: Chain, start: jax.Array) -> jax.Array:
-    """[S] bool: the states to which the chain can come from start [S], or that are in it."""
+    """[S] bool: the states to which the chain can come from a start state, including the starts themselves.
+
+    Args:
+      chain: of a policy.
+      start: [S] bool.
+    """
     return (chain.reaches & start[:, None]).any(0)
 
 
 def earning(chain: Chain) -> jax.Array:
-    """[S] bool: the states from which some reward can still come."""
+    """[S] bool: the states from which some reward can still come.
+
+    Args:
+      chain: of a policy.
+    """
     return can_reach(chain, chain.pays)
 
 
 def transient(chain: Chain, counted: jax.Array) -> jax.Array:
-    """[S] bool: the counted [S] states from which the chain can leave the counted states, or end.
+    """[S] bool: the counted states from which the chain can leave the counted states, or end.
 
-    In a finite chain such a state is visited finitely often, and from the other counted states one goes round
-    for ever; provided that no counted state is entered from outside.
+    Provided that no counted state is entered from outside, a finite chain visits these states finitely often, and
+    stays in the other counted states for ever.
+
+    Args:
+      chain: of a policy.
+      counted: [S] bool.
     """
     exits = chain.leaks | can_reach(chain, ~counted)
     return counted & can_reach(chain, exits)
 
 
 def _closure(edges: jax.Array) -> jax.Array:
-    """[S, S] bool: where a path over edges [S, S] leads, of no step or more."""
+    """[S, S] bool: whether a path of zero or more edges [S, S] leads from the row's state to the column's."""
 
     def double(_, reaches):
         paths = reaches.astype(jnp.float32)

@@ -1,9 +1,9 @@
-"""Float64 for concrete arguments, the ambient precision for traced ones; and what arguments are allowed.
+"""Float64 for concrete arguments, the ambient precision for traced ones; and which arguments are allowed.
 
 The functions of `purepg.exact` are the truth that estimators are measured against, so their own rounding
-must not show. Called with plain arrays they check them, compute in float64 whether or not the caller enabled
-it, and return NumPy arrays. Called from within other JAX code (any argument is a tracer: `jit`, `vmap`,
-`grad`) they are ordinary JAX functions: only shapes are checked, since the values are not known yet.
+must not show. Called with plain arrays, they check them, compute in float64 whether or not the caller has
+enabled it, and return NumPy arrays. Called from within other JAX code (any argument is a tracer: `jit`, `vmap`,
+`grad`), they are ordinary JAX functions: only shapes are checked, since the values are not known yet.
 """
 
 import functools
@@ -19,6 +19,8 @@ from jax.core import Tracer
 
 from purepg.errors import InvalidInput
 from purepg.exact.model import ROUNDING
+
+__all__ = ["exact"]
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -39,11 +41,15 @@ _STATIC = (*_COUNTS, "discount_weighting")
 def exact(
     verify: Callable[[Any, dict[str, Any]], None],
 ) -> Callable[[Callable[Parameters, Result]], Callable[Parameters, Result]]:
-    """Decorator: see the module. `verify(result, arguments)` raises where a concrete result is no answer."""
+    """Decorator that does what this module says.
+
+    Args:
+      verify: called as `verify(result, arguments)` with a concrete result; raises where that is no answer.
+    """
 
     def decorate(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
         signature = inspect.signature(function)
-        # One compilation a shape: called plainly, the loops inside would compile anew each time.
+        # One compilation per shape: called plainly, the loops inside would compile anew each time.
         compiled = jax.jit(function, static_argnames=[n for n in signature.parameters if n in _STATIC])
 
         @functools.wraps(function)
@@ -59,7 +65,7 @@ def exact(
                     arguments |= {n: _ambient(n, x) for n, x in arrays.items()}
                     return function(**arguments)  # pyright: ignore[reportCallIssue]
                 arguments |= _checked(arrays)
-                # Concrete arguments inside somebody's trace are computed at once, not staged out.
+                # Concrete arguments inside a caller's trace are computed at once, not staged out.
                 with jax.enable_x64(True), jax.ensure_compile_time_eval():
                     result = jax.tree.map(np.array, compiled(**arguments))  # pyright: ignore
             verify(result, arguments)
@@ -112,7 +118,7 @@ def _ambient(name: str, array: Any) -> jax.Array:
 
 
 def _checked(arrays: dict[str, Any]) -> dict[str, np.ndarray]:
-    """The arrays in float64 (actions: int64), rows of probabilities free of float32 rounding; or an error."""
+    """The arrays in float64 (actions: int64), with rows of probabilities freed of float32 rounding; or an error."""
     checked = {name: _numbers(name, array) for name, array in arrays.items()}
     num_actions = checked["transition"].shape[1]
     for name, array in checked.items():

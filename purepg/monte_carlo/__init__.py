@@ -1,9 +1,10 @@
-"""The gradient of an expectation, ∇_θ E_{x~p_θ}[f(x)], from samples: the families of estimators without any game.
+"""The gradient of an expectation, ∇_θ E_{x~p_θ}[f(x)], from samples: the same families of estimators, without games.
 
-gradients         score function (with baselines), pathwise, mixed: one gradient a sample
+gradients         score function (with baselines), pathwise, mixed: one gradient per sample
 relaxed_discrete  finitely many x: the exact sum, Gumbel-softmax, straight-through
-families          of distributions, beside the policies' own in `purepg.distributions`
-expectations      what is asked of f, of the distribution and of params
+families          of distributions, besides the policies' own in `purepg.distributions`
+location_scale    what some of these families share
+expectations      what is required of f, the distribution and params
 leave_one_out     sums over the other samples
 """
 

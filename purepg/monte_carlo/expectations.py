@@ -1,9 +1,9 @@
-"""What the estimators of ∇_θ E_{x~p_θ}[f(x)] ask of f, of the distribution and of params, and how they check it.
+"""What the estimators of ∇_θ E_{x~p_θ}[f(x)] require of f, the distribution and params, and how they check it.
 
 A path from θ to f(g_θ(ε)) can be cut in three ways: x is a whole number; a parameter moves the probabilities but not x
-(the weights of a mixture); f is a step. An estimator that differentiates along the path would then return 0, silently.
-JAX knows which derivatives are 0 by construction, not by value (symbolic zeros), so that the programs can be asked
-without being run. A step within an f that has other derivatives too does not show.
+(the weights of a mixture); f is a step. An estimator that differentiates along the path would then silently return 0.
+JAX knows which derivatives are 0 by construction rather than by value (symbolic zeros), so that programs can be checked
+without being run. A step inside an f that has other derivatives too cannot be detected.
 
 Nothing here is differentiated.
 """
@@ -19,24 +19,39 @@ from jax.custom_derivatives import SymbolicZero
 from purepg.errors import InvalidInput
 from purepg.errors.shapes import check_shapes
 
+__all__ = ["Params", "Samplable", "Sample", "as_float", "check_path", "checked", "joint_log_prob"]
+
 Params = Any  # pytree of float arrays
 Sample = Any  # pytree of arrays
 
 
 class Samplable(Protocol):
-    """What is asked of a distribution."""
+    """What the estimators require of a distribution."""
 
-    def sample(self, key: jax.Array) -> Sample: ...
-    def log_prob(self, x: Any, /) -> jax.Array: ...  # [...], summed over its axes
+    def sample(self, key: jax.Array) -> Sample:
+        """x, from one typed key."""
+        ...
+
+    def log_prob(self, x: Any, /) -> jax.Array:
+        """log p(x) [...]; the estimators sum it over its axes."""
+        ...
 
 
 def joint_log_prob(distribution: Callable[[Params], Samplable]) -> Callable[[Params, Sample], jax.Array]:
-    """(params, x) → log p_θ(x) [] of the whole sample."""
+    """(params, x) → log p_θ(x) [] of the whole sample.
+
+    Args:
+      distribution: params → distribution.
+    """
     return lambda params, x: jnp.sum(distribution(params).log_prob(x))
 
 
 def as_float(value: Any) -> jax.Array:
-    """The same numbers as floats: f may count."""
+    """The same numbers as floats, since f may return a count.
+
+    Args:
+      value: [...], numbers.
+    """
     value = jnp.asarray(value)
     return value if _is_float(value) else value.astype(jnp.result_type(float))
 
@@ -44,7 +59,17 @@ def as_float(value: Any) -> jax.Array:
 def checked(
     f, distribution, params: Params, key, num_samples: int, smallest: int = 1, why: str = "an estimate"
 ) -> tuple[Params, int]:
-    """Params as arrays and num_samples as an int, or InvalidInput."""
+    """Params as arrays and num_samples as an int, all arguments checked.
+
+    Args:
+      f: x → [].
+      distribution: params → distribution.
+      params: pytree of float arrays.
+      key: one typed key.
+      num_samples: N.
+      smallest: the least N allowed.
+      why: what needs as many, for the message.
+    """
     try:
         num_samples = operator.index(num_samples)
     except TypeError:
@@ -66,7 +91,14 @@ def checked(
 
 
 def check_path(f, distribution, params: Params, key: jax.Array) -> None:
-    """InvalidInput where θ → x → f is cut, as far as the structure of the programs shows it."""
+    """Refuses a path θ → x → f that is cut, as far as the structure of the programs shows it.
+
+    Args:
+      f: x → [].
+      distribution: params → distribution.
+      params: pytree of float arrays.
+      key: one typed key.
+    """
     x = jax.eval_shape(lambda params: distribution(params).sample(key), params)
     name = type(distribution(params)).__name__
     if not any(map(_is_float, jax.tree.leaves(x))):
@@ -106,7 +138,7 @@ def _partials(f, x: Sample) -> list[tuple[Callable[[jax.Array], Any], jax.Array]
 
 
 def _has_derivative(function: Callable[[Any], Any], at: jax.Array) -> bool:
-    """Whether any output depends differentiably on the input; told from the program's structure, nothing is run."""
+    """Whether any output depends differentiably on the input, judged from the program's structure; nothing is run."""
     seen = []
 
     @jax.custom_jvp

@@ -1,4 +1,4 @@
-"""Families of distributions for `purepg.monte_carlo`, beside the policies' own in `purepg.distributions`.
+"""Families of distributions for `purepg.monte_carlo`, besides the policies' own in `purepg.distributions`.
 
     family               x =                               what it shows
     Laplace, Logistic,   μ + b F⁻¹(u)                      location and scale: any standard F does
@@ -6,16 +6,16 @@
     Exponential          −log(u) / λ                       inverse of the distribution function
     Weibull              λ (−log u)^(1/k)                  the same, with a shape
     Uniform              l + (h − l) u                     support that moves: no score function
-    AffineGaussian       μ + L ε                           components that hang together
+    AffineGaussian       μ + L ε                           components that are correlated
     Gamma                no closed form                    implicit differentiation of F(x; a) = u
     Poisson              whole numbers                     no path: score function only
 
-u is uniform on (0, 1), without its ends, so that every x is finite. Components are independent unless said; `log_prob`
-is elementwise and `monte_carlo` adds it up. Each family is a pytree of its parameters.
+u is uniform on (0, 1), without its ends, so that every x is finite. Components are independent unless stated otherwise;
+`log_prob` is elementwise and `monte_carlo` sums it. Each family is a pytree of its parameters.
 
-Gradients flow through `log_prob` and, save for Poisson, through `sample`. `moving_support` says that the parameters
+Gradients flow through `log_prob` and, except for Poisson, through `sample`. `moving_support` says that the parameters
 move the set where the density is positive: ∇∫ p f then has a boundary term that ∫ p f ∇log p lacks. `no_score` says
-why the parameters' precision has no score function: where x is often too small for it, log x is lost.
+why the parameters' precision rules out the score function: where x often underflows to 0, log x is lost.
 
 Reference: Devroye (1986), Non-Uniform Random Variate Generation, chapter II.2; Figurnov, Mohamed and Mnih (2018),
 Implicit Reparameterization Gradients, for Gamma; Mohamed, Rosca, Figurnov and Mnih (2020), Monte Carlo Gradient
@@ -24,7 +24,7 @@ Estimation in Machine Learning, for what each is good for.
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -33,37 +33,29 @@ from jax import lax
 from jax.core import Tracer
 from jax.scipy.special import gammaln
 
+from purepg.monte_carlo.location_scale import LocationScale, open_uniform
 
-class _Standard(Protocol):
-    """A location-scale family: what location 0 and scale 1 give."""
-
-    location: jax.Array  # [...]
-    scale: jax.Array  # [...], positive
-
-    @staticmethod
-    def quantile(u: jax.Array) -> jax.Array: ...  # F⁻¹, elementwise
-    @staticmethod
-    def log_density(z: jax.Array) -> jax.Array: ...  # elementwise
-
-
-@dataclass(frozen=True)
-class _LocationScale:
-    location: jax.Array  # [...]
-    scale: jax.Array  # [...], positive
-
-    def sample(self: _Standard, key: jax.Array) -> jax.Array:
-        """x [...]."""
-        return self.location + self.scale * self.quantile(_open_uniform(key, self.location, self.scale))
-
-    def log_prob(self: _Standard, x: jax.Array) -> jax.Array:
-        """[...], of x [...]."""
-        return self.log_density((x - self.location) / self.scale) - jnp.log(self.scale)
+__all__ = [
+    "AffineGaussian",
+    "Cauchy",
+    "Exponential",
+    "Gamma",
+    "Gumbel",
+    "Laplace",
+    "Logistic",
+    "Poisson",
+    "Uniform",
+    "Weibull",
+]
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Laplace(_LocationScale):
-    """p(x) = exp(−|z|) / 2b, z = (x − μ) / b."""
+class Laplace(LocationScale):
+    """p(x) = exp(−|z|) / 2b, z = (x − μ) / b, of location μ [...] and scale b > 0 [...]."""
+
+    location: jax.Array
+    scale: jax.Array
 
     @staticmethod
     def quantile(u: jax.Array) -> jax.Array:
@@ -76,8 +68,11 @@ class Laplace(_LocationScale):
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Logistic(_LocationScale):
-    """F(x) = 1 / (1 + exp(−z)), z = (x − μ) / s."""
+class Logistic(LocationScale):
+    """F(x) = 1 / (1 + exp(−z)), z = (x − μ) / s, of location μ [...] and scale s > 0 [...]."""
+
+    location: jax.Array
+    scale: jax.Array
 
     @staticmethod
     def quantile(u: jax.Array) -> jax.Array:
@@ -90,8 +85,11 @@ class Logistic(_LocationScale):
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Gumbel(_LocationScale):
-    """F(x) = exp(−exp(−z)), z = (x − μ) / β."""
+class Gumbel(LocationScale):
+    """F(x) = exp(−exp(−z)), z = (x − μ) / β, of location μ [...] and scale β > 0 [...]."""
+
+    location: jax.Array
+    scale: jax.Array
 
     @staticmethod
     def quantile(u: jax.Array) -> jax.Array:
@@ -104,12 +102,15 @@ class Gumbel(_LocationScale):
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
-class Cauchy(_LocationScale):
-    """p(x) = 1 / (π s (1 + z²)), z = (x − μ) / s.
+class Cauchy(LocationScale):
+    """p(x) = 1 / (π s (1 + z²)), z = (x − μ) / s, of location μ [...] and scale s > 0 [...].
 
     It has no mean: f must be bounded for E f to exist, and for the pathwise gradient by the scale f' must fall faster
     than 1/x, since E |f'(x) z| has to exist as well. The score is bounded.
     """
+
+    location: jax.Array
+    scale: jax.Array
 
     @staticmethod
     def quantile(u: jax.Array) -> jax.Array:
@@ -123,15 +124,20 @@ class Cauchy(_LocationScale):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Uniform:
-    """p(x) = 1 / (h − l) on (l, h)."""
+    """p(x) = 1 / (h − l) on (l, h).
 
-    low: jax.Array  # [...]
-    high: jax.Array  # [...], above low
+    Attributes:
+      low: [...].
+      high: [...], above low.
+    """
+
+    low: jax.Array
+    high: jax.Array
     moving_support: ClassVar[bool] = True
 
     def sample(self, key: jax.Array) -> jax.Array:
         """x [...]."""
-        return self.low + (self.high - self.low) * _open_uniform(key, self.low, self.high)
+        return self.low + (self.high - self.low) * open_uniform(key, self.low, self.high)
 
     def log_prob(self, x: jax.Array) -> jax.Array:
         """[...], −∞ outside."""
@@ -141,13 +147,17 @@ class Uniform:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Exponential:
-    """p(x) = λ exp(−λ x), x > 0."""
+    """p(x) = λ exp(−λ x), x > 0.
 
-    rate: jax.Array  # [...], positive
+    Attributes:
+      rate: [...], positive.
+    """
+
+    rate: jax.Array
 
     def sample(self, key: jax.Array) -> jax.Array:
         """x [...]."""
-        return -jnp.log(_open_uniform(key, self.rate)) / self.rate
+        return -jnp.log(open_uniform(key, self.rate)) / self.rate
 
     def log_prob(self, x: jax.Array) -> jax.Array:
         """[...]."""
@@ -157,10 +167,15 @@ class Exponential:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Weibull:
-    """F(x) = 1 − exp(−(x/λ)^k), x > 0."""
+    """F(x) = 1 − exp(−(x/λ)^k), x > 0.
 
-    scale: jax.Array  # [...], positive
-    shape: jax.Array  # [...], positive
+    Attributes:
+      scale: [...], positive.
+      shape: [...], positive.
+    """
+
+    scale: jax.Array
+    shape: jax.Array
 
     @property
     def no_score(self) -> str:
@@ -168,7 +183,7 @@ class Weibull:
 
     def sample(self, key: jax.Array) -> jax.Array:
         """x [...]."""
-        return self.scale * (-jnp.log(_open_uniform(key, self.scale, self.shape))) ** (1 / self.shape)
+        return self.scale * (-jnp.log(open_uniform(key, self.scale, self.shape))) ** (1 / self.shape)
 
     def log_prob(self, x: jax.Array) -> jax.Array:
         """[...]."""
@@ -179,10 +194,17 @@ class Weibull:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Gamma:
-    """p(x) ∝ x^(a−1) exp(−λ x), x > 0. JAX differentiates its sample by a implicitly, ∂x/∂a = −(∂F/∂a) / p."""
+    """p(x) ∝ x^(a−1) exp(−λ x), x > 0.
 
-    concentration: jax.Array  # [...], positive
-    rate: jax.Array  # [...], positive
+    JAX differentiates a sample implicitly with respect to a: ∂x/∂a = −(∂F/∂a) / p.
+
+    Attributes:
+      concentration: [...], positive.
+      rate: [...], positive.
+    """
+
+    concentration: jax.Array
+    rate: jax.Array
 
     @property
     def no_score(self) -> str:
@@ -202,9 +224,13 @@ class Gamma:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Poisson:
-    """P(x) = λ^x exp(−λ) / x!, x a whole number of at least 0. Needs the default (threefry) keys."""
+    """P(x) = λ^x exp(−λ) / x!, x a whole number of at least 0. Needs the default (threefry) keys.
 
-    rate: jax.Array  # [...], positive
+    Attributes:
+      rate: [...], positive.
+    """
+
+    rate: jax.Array
 
     def sample(self, key: jax.Array) -> jax.Array:
         """x [...] int."""
@@ -218,10 +244,15 @@ class Poisson:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class AffineGaussian:
-    """N(μ, L Lᵀ): x = μ + L ε, one draw of D components."""
+    """N(μ, L Lᵀ): x = μ + L ε, one draw of D components.
 
-    mean: jax.Array  # [D]
-    scale: jax.Array  # [D, D], L: lower triangular (what is above the diagonal is ignored), diagonal positive
+    Attributes:
+      mean: [D].
+      scale: [D, D], L: lower triangular (what is above the diagonal is ignored), diagonal positive.
+    """
+
+    mean: jax.Array
+    scale: jax.Array
 
     def sample(self, key: jax.Array) -> jax.Array:
         """x [D]."""
@@ -241,15 +272,8 @@ class AffineGaussian:
         return -0.5 * z @ z - jnp.sum(jnp.log(diagonal)) - 0.5 * size * math.log(2 * math.pi)
 
 
-def _open_uniform(key: jax.Array, *like: jax.Array) -> jax.Array:
-    """[...] in (0, 1), symmetric about ½: the midpoints of the cells whose lower ends `jax.random.uniform` gives."""
-    dtype = jnp.result_type(*like, jnp.float32)
-    shape = jnp.broadcast_shapes(*map(jnp.shape, like))
-    return jax.random.uniform(key, shape, dtype) + float(jnp.finfo(dtype).eps) / 2
-
-
 def _often_zero(name: str, power: jax.Array, scale: jax.Array) -> str:
-    """Where P(x < ε) ≈ (ε/scale)^power for small ε and x is 0 below the smallest float: what to say of it, or ""."""
+    """Why x has no score, since it underflows to 0 too often, or ""; P(x < ε) ≈ (ε/scale)^power for small ε."""
     if isinstance(power, Tracer) or isinstance(scale, Tracer):
         return ""
     dtype = jnp.result_type(power, scale, jnp.float32)

@@ -1,22 +1,22 @@
-"""The gradient of an expectation, ∇_θ E_{x~p_θ}[f(x)], from samples: for any pure f, one gradient a sample.
+"""The gradient of an expectation, ∇_θ E_{x~p_θ}[f(x)], from samples: for any pure f, one gradient per sample.
 
     estimator        per sample                                   needs            unbiased
     score_function   (f(x) − b) ∇log p_θ(x)                       log p_θ          yes
     pathwise         ∇_θ f(g_θ(ε)),  x = g_θ(ε)                   f', g_θ          yes
     mixed            w pathwise + (1 − w) score function          both             yes
 
-The score function asks nothing of f and takes discrete x, the path asks for f' and mostly repays it with less variance:
+The score function needs nothing of f and allows discrete x; the path needs f' and mostly repays it with less variance:
 E_{N(θ,1)}[x²] at θ = 2 has gradient 4 and variances of 87 (b = 0), 42 (b = E f = 5), 38 (the best b, 7) and 4 (path).
 For finitely many x there are the exact sum, `enumerate_gradient`, and two biased shortcuts, `gumbel_softmax` and
 `straight_through`; they live in `purepg.monte_carlo.relaxed_discrete`.
 
 `distribution` maps params to an object with `sample(key)` → x and `log_prob(x)`: those of `purepg.distributions` and
 `purepg.families`, or your own. x is what `sample` gives (for TanhGaussian the u before tanh, so let f apply it); where
-`log_prob` has axes they are summed. With its optional attribute `moving_support = True`, or `no_score` that says why,
-the score function is refused.
+`log_prob` has axes they are summed. A score function is refused to a distribution with the optional attribute
+`moving_support = True`, or with a reason in `no_score`.
 Everything can be jitted and vmapped; f, distribution, num_samples and a baseline by name are static.
 
-Gradients flow, inside, through log p_θ at a given x (score function) or through x alone (pathwise); the estimates
+Inside, gradients flow through log p_θ at a given x (score function) or through x alone (pathwise); the estimates
 themselves are not meant to be differentiated.
 
 Reference: Mohamed, Rosca, Figurnov and Mnih (2020), Monte Carlo Gradient Estimation in Machine Learning; Greensmith,
@@ -71,8 +71,9 @@ def score_function(
       f: x → []; need not be differentiable.
       distribution: params → distribution; the set where its density is positive must not depend on params.
       params: pytree of float arrays.
+      key: one typed key.
       num_samples: N, at least 1; at least 2 for "loo" and "optimal".
-      baseline: b, which leaves the mean alone, E ∇log p = 0, as long as b_i does not depend on x_i:
+      baseline: b, which does not change the mean, as E ∇log p = 0, as long as b_i does not depend on x_i:
         "none"     0
         a number   that constant
         "loo"      the mean of f over the other N − 1 draws
@@ -80,8 +81,8 @@ def score_function(
                    estimated from the other N − 1 draws
 
     Raises:
-      InvalidInput: f is not a real scalar, moving support, no score in this precision, params that are no floats, bad
-        key, num_samples or baseline.
+      InvalidInput: f is not a real scalar, the support moves, there is no score in this precision, params are not
+        floats, or key, num_samples or baseline are not allowed.
     """
     smallest = 2 if isinstance(baseline, str) and baseline in ("loo", "optimal") else 1
     params, num_samples = checked(
@@ -118,19 +119,20 @@ def pathwise(
 ) -> Params:
     """∇_θ f(g_θ(ε_i)) for N draws of the noise: like params, with a leading axis [N]; its mean is the estimate.
 
-    f must be continuous (a jump would need a term of its own) and differentiable almost everywhere. What can be told
+    f must be continuous (a jump would need an extra term) and differentiable almost everywhere. What can be detected
     without numbers is refused: whole-number samples, an f whose derivative is 0 by construction (a comparison, a
     sign), and parameters that move the probabilities but not the samples. A step hidden in an f with other
-    derivatives cannot be told.
+    derivatives cannot be detected.
 
     Args:
       f: x → [].
-      distribution: params → distribution whose `sample` is differentiable; `log_prob` serves the check alone.
+      distribution: params → distribution whose `sample` is differentiable; `log_prob` only serves the check.
       params: pytree of float arrays.
+      key: one typed key.
       num_samples: N, at least 1.
 
     Raises:
-      InvalidInput: no path from params through x to f; f is not a real scalar; params that are no floats.
+      InvalidInput: there is no path from params through x to f, f is not a real scalar, or params are not floats.
     """
     params, num_samples = checked(f, distribution, params, key, num_samples)
     check_path(f, distribution, params, key)
@@ -150,14 +152,19 @@ def mixed(
     *,
     baseline: Baseline = "loo",
 ) -> Params:
-    """w · pathwise + (1 − w) · score function, a component's weights inverse to its two variances; as those two.
+    """w · pathwise + (1 − w) · score function, each component weighted inversely to its two variances.
 
     w = v_score / (v_score + v_path) is the mix of least variance, v_score v_path / (v_score + v_path), since the two
-    estimators have draws of their own: f is evaluated 2N times. It stays unbiased because no draw has a say in its
-    own weight: each half of the draws is weighted by the sample variances of the other half, and baselines are taken
-    within a half. With few draws the weights are noisy, and so is the gain; where both variances are 0, w = ½.
+    estimators use separate draws: f is evaluated 2N times. It stays unbiased because no draw affects its own weight:
+    each half of the draws is weighted by the sample variances of the other half, and baselines are taken within a
+    half. With few draws the weights are noisy, and so is the gain; where both variances are 0, w = ½.
 
-    Args: as `score_function`; num_samples: N, at least 4.
+    Args:
+      f, distribution, params, key, baseline: as for `score_function`; f and the samples as for `pathwise` too.
+      num_samples: N, at least 4.
+
+    Returns:
+      Like params, with a leading axis [N]; its mean is the estimate.
 
     Raises:
       InvalidInput: where score_function or pathwise would.

@@ -2,15 +2,15 @@
 
     enumerate_gradient   ∇ Σ_x p_θ(x) f(x)                                              exact
     gumbel_softmax       ∇ f(y),  y = softmax((log p + G) / τ),  G standard Gumbel        biased
-    straight_through     f'(e_x) · ∇p_θ,  or ∇y in the place of ∇p_θ                      biased
+    straight_through     f'(e_x) · ∇p_θ,  or ∇y in place of ∇p_θ                          biased
 
-For the shortcuts f is a function of a point of the simplex, [..., A]: a corner e_x (one-hot) stands for x, and f has to
-mean something in between. gumbel_softmax differentiates E f(y), another function: it tends to the right one as τ → 0,
-while its variance tends to infinity. straight_through plays a corner and differentiates as if p had been put in: right
-where f is affine, wrong by its curvature otherwise. The score function of `purepg.monte_carlo` is unbiased.
+For the shortcuts f is a function of a point of the simplex, [..., A]: a corner e_x (one-hot) stands for x, and f must
+be meaningful in between. gumbel_softmax differentiates E f(y), another function: it tends to the right one as τ → 0,
+while its variance tends to infinity. straight_through evaluates f at a corner and differentiates as if p had been put
+in: right where f is affine, otherwise wrong by its curvature. The score function of `purepg.monte_carlo` is unbiased.
 
-Gradients flow through log p_θ (exact), y (gumbel_softmax), p_θ or y behind a stopped corner (straight_through, which
-that defines).
+Gradients flow through log p_θ (exact), y (gumbel_softmax), or p_θ or y behind a stopped corner (straight_through, by
+definition).
 
 Reference: Jang, Gu and Poole (2017), Categorical Reparameterization with Gumbel-Softmax; Maddison, Mnih and Teh (2017);
 Bengio, Léonard and Courville (2013) for straight_through.
@@ -29,6 +29,8 @@ from purepg.errors.shapes import check_shapes
 from purepg.monte_carlo.expectations import Params, Samplable, Sample, as_float, checked, joint_log_prob
 from purepg.policies.distributions import Categorical
 
+__all__ = ["LARGEST_SUPPORT", "enumerate_gradient", "gumbel_softmax", "straight_through"]
+
 LARGEST_SUPPORT = 2**16
 
 
@@ -45,12 +47,12 @@ def enumerate_gradient(
       f: x → []; need not be differentiable.
       distribution: params → distribution.
       params: pytree of float arrays.
-      support: pytree like one sample with a leading axis [K], every x once; may be left out for a Categorical, whose
-        every joint action is then taken (logits [..., A] have A to the power of the number of rows of them).
+      support: pytree like one sample with a leading axis [K], every x once. None, for a Categorical: all its joint
+        actions (A^R of them for logits [..., A] with R rows).
 
     Raises:
-      InvalidInput: no support and no Categorical; a support that is too large, or whose probabilities do not sum to
-        1 (unless traced).
+      InvalidInput: there is neither a support nor a Categorical; the support is too large, or its probabilities do not
+        sum to 1 (unless traced).
     """
     params = jax.tree.map(jnp.asarray, params)
     support = _joint_actions(distribution(params)) if support is None else jax.tree.map(jnp.asarray, support)
@@ -87,11 +89,12 @@ def gumbel_softmax(
       f: y [..., A] → []; differentiable on the simplex, e_x stands for action x.
       distribution: params → Categorical, logits [..., A].
       params: pytree of float arrays.
+      key: one typed key.
       num_samples: N, at least 1.
       temperature: τ, above 0. Bias falls and variance grows as it falls.
 
     Raises:
-      InvalidInput: no Categorical, temperature of 0 or below, bad f, params or num_samples.
+      InvalidInput: it is no Categorical, the temperature is not above 0, or f, params or num_samples are not allowed.
     """
     _check_temperature(temperature)
     return _relaxed(
@@ -110,18 +113,19 @@ def straight_through(
 ) -> Params:
     """f'(e_x) · ∇p_θ for N draws x: like params, with a leading axis [N]. Biased, unless f is affine.
 
-    f is evaluated at corners alone, as it will be used; only its slope there is trusted for a step to another corner.
+    f is only evaluated at corners, as it will be used; its slope there is trusted for a step to another corner.
 
     Args:
       f: y [..., A] → []; differentiable at the corners, e_x stands for action x.
       distribution: params → Categorical, logits [..., A].
       params: pytree of float arrays.
+      key: one typed key.
       num_samples: N, at least 1.
-      temperature: τ, above 0: x is the largest entry of the Gumbel-softmax y, and ∇y takes the place of ∇p_θ; then
-        biased for an affine f too. None: ∇p_θ.
+      temperature: τ, above 0: x is the largest entry of the Gumbel-softmax y, and ∇y takes the place of ∇p_θ, which
+        is biased for an affine f too. None: ∇p_θ.
 
     Raises:
-      InvalidInput: as `gumbel_softmax`.
+      InvalidInput: as for `gumbel_softmax`.
     """
     _check_temperature(temperature)
 

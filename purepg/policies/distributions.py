@@ -1,8 +1,8 @@
-"""Distributions over actions: what a policy gives for an observation.
+"""Distributions over actions: what a policy returns for an observation.
 
-Each is a pytree of its parameters with leading batch axes; `sample`, `log_prob` and `entropy` treat every batch element
-on its own. Gradients flow through `log_prob`, `entropy` and, where the distribution is reparameterizable (the Gaussian
-ones), `sample`.
+Each is a pytree of its parameters with leading batch axes; `sample`, `log_prob` and `entropy` treat each batch element
+independently. Gradients flow through `log_prob`, `entropy` and, where the distribution is reparameterizable (the
+Gaussian ones), `sample`.
 
 Bounded actions are made from u ~ N(μ, σ²), component by component. Bounds lie at −1 and 1, on the sides that have one:
 
@@ -22,20 +22,46 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+__all__ = [
+    "Categorical",
+    "ClippedGaussian",
+    "Distribution",
+    "Gaussian",
+    "Sides",
+    "SquashedGaussian",
+    "TanhGaussian",
+    "squash",
+]
+
 
 class Distribution(Protocol):
-    """What the rest of purepg asks of a distribution over one action."""
+    """What the rest of purepg asks of a distribution over one action; `[...]` are its batch axes."""
 
-    def sample(self, key: jax.Array) -> jax.Array: ...  # [..., *action]
-    def log_prob(self, action: jax.Array) -> jax.Array: ...  # [...]
-    def entropy(self) -> jax.Array: ...  # [...], nats
-    def mode(self) -> jax.Array: ...  # [..., *action]
+    def sample(self, key: jax.Array) -> jax.Array:
+        """One action for each batch element, `[..., *action]`, from one typed key."""
+        ...
+
+    def log_prob(self, action: jax.Array) -> jax.Array:
+        """log π `[...]` of actions `[..., *action]` as `sample` gives them."""
+        ...
+
+    def entropy(self) -> jax.Array:
+        """[...], in nats."""
+        ...
+
+    def mode(self) -> jax.Array:
+        """The most likely action, `[..., *action]`."""
+        ...
 
 
 class Categorical(NamedTuple):
-    """Softmax over finite actions: P(a) ∝ exp(logits_a). A logit of −inf forbids its action."""
+    """Softmax over finite actions: P(a) ∝ exp(logits_a). A logit of −inf forbids its action.
 
-    logits: jax.Array  # [..., A]
+    Attributes:
+      logits: [..., A].
+    """
+
+    logits: jax.Array
 
     def sample(self, key: jax.Array) -> jax.Array:
         return jax.random.categorical(key, self.logits)
@@ -52,15 +78,20 @@ class Categorical(NamedTuple):
         return -jnp.sum(jnp.where(possible, jnp.exp(log_prob) * log_prob, 0.0), axis=-1)
 
     def mode(self) -> jax.Array:
-        """The likeliest action, the first one among equals."""
+        """The most likely action, the first among equals."""
         return jnp.argmax(self.logits, axis=-1)
 
 
 class Gaussian(NamedTuple):
-    """Independent normal components: a = μ + σ ε with ε ~ N(0, 1)."""
+    """Independent normal components: a = μ + σ ε with ε ~ N(0, 1).
 
-    mean: jax.Array  # [..., A]
-    std: jax.Array  # [..., A], positive; 0 for a deterministic policy, whose log-probability is not finite
+    Attributes:
+      mean: [..., A].
+      std: [..., A], positive; 0 for a deterministic policy, whose log-probability is not finite.
+    """
+
+    mean: jax.Array
+    std: jax.Array
 
     @property
     def no_score(self) -> str:
@@ -81,10 +112,15 @@ class Gaussian(NamedTuple):
 
 
 class Sides(NamedTuple):
-    """Which sides of each component of an action have a bound; static."""
+    """Which sides of each component of an action have a bound; static.
 
-    below: tuple[bool, ...]  # [A]
-    above: tuple[bool, ...]  # [A]
+    Attributes:
+      below: [A].
+      above: [A].
+    """
+
+    below: tuple[bool, ...]
+    above: tuple[bool, ...]
 
 
 @jax.tree_util.register_dataclass
@@ -92,13 +128,17 @@ class Sides(NamedTuple):
 class ClippedGaussian:
     """u ~ N(μ, σ²), clipped into its bounds when it is played, which makes the bounds part of the environment.
 
-    An action is its u: `sample`, `mode` and `log_prob` are those of the Gaussian. So is its entropy, but for a cap: of
-    a component with bounds on both sides it counts σ up to 1, half their distance. A wider u is clipped more often and
-    played no more variedly, and a bonus on log σ would widen it for ever.
+    An action is its u: `sample`, `mode` and `log_prob` are those of the Gaussian. So is its entropy, except for a cap:
+    in a component with bounds on both sides it counts σ only up to 1, half their distance. A wider u is clipped more
+    often without being played more variedly, and a bonus on log σ would widen it for ever.
+
+    Attributes:
+      mean: [..., A] of u.
+      std: [..., A] of u.
     """
 
-    mean: jax.Array  # [..., A] of u
-    std: jax.Array  # [..., A] of u
+    mean: jax.Array
+    std: jax.Array
     sides: Sides = dataclasses.field(metadata={"static": True})
 
     @property
@@ -124,12 +164,16 @@ class ClippedGaussian:
 class SquashedGaussian:
     """The distribution of squash(u), u ~ N(μ, σ²), inside its bounds; without `sides`, tanh(u) on (−1, 1).
 
-    An action is remembered by its u: tanh rounds to ±1 from |u| = 9 on and could not be inverted. `sample` and `mode`
-    give u, `log_prob` takes it; the mode is that of u, squash(μ) is the median of the action.
+    An action is stored as its u: tanh rounds to ±1 from |u| = 9 on and could not be inverted. `sample` and `mode`
+    return u and `log_prob` takes it; the mode is that of u, and squash(μ) is the median of the action.
+
+    Attributes:
+      mean: [..., A] of u.
+      std: [..., A] of u.
     """
 
-    mean: jax.Array  # [..., A] of u
-    std: jax.Array  # [..., A] of u
+    mean: jax.Array
+    std: jax.Array
     sides: Sides | None = dataclasses.field(default=None, metadata={"static": True})
 
     @property
@@ -145,9 +189,9 @@ class SquashedGaussian:
         return Gaussian(self.mean, self.std).log_prob(action) - jnp.sum(log_slope, axis=-1)
 
     def entropy(self) -> jax.Array:
-        """H(u) + E log(d squash(u)/du), what is played: with wide σ it falls again where both sides are bounded.
+        """H(u) + E log(d squash(u)/du), of the action as played: it falls again at wide σ where both sides are bounded.
 
-        To 1e-4 nats at any μ and σ.
+        Accurate to 1e-4 nats at any μ and σ.
         """
 
         def tanh(mean):
@@ -163,11 +207,16 @@ class SquashedGaussian:
         return self.mean
 
 
-TanhGaussian = SquashedGaussian  # its older name, from when both sides of every component had bounds
+TanhGaussian = SquashedGaussian  # the older name, from when both sides of every component had bounds
 
 
 def squash(u: jax.Array, sides: Sides) -> jax.Array:
-    """Inside the bounds at −1 and 1, [..., A]."""
+    """u moved inside the bounds at −1 and 1, [..., A].
+
+    Args:
+      u: [..., A], unbounded.
+      sides: which sides of each component have a bound, [A] each.
+    """
     return _by_side(sides, u, jnp.tanh, lambda u: jax.nn.softplus(u + _SHIFT) - 1, lambda u: u, odd=True)
 
 
@@ -181,14 +230,14 @@ _PLACES = np.asarray(_PLACES + 10, np.float32)  # on [0, 20]
 
 
 def _without_density(std: jax.Array) -> str:
-    """What to say of a spread of 0, or ""; one that is traced passes."""
+    """Why a spread of 0 has no score, or "" if it is positive or traced."""
     if isinstance(std, Tracer) or not (np.asarray(std) == 0).any():
         return ""
     return "its std is 0, so that a sample has no density; give a positive std"
 
 
 def _by_side(sides: Sides | None, x: jax.Array, both, below, free, *, odd: bool = False) -> jax.Array:
-    """A function of each component `[..., A]` by its bounds; from above it is `below` mirrored, negated if `odd`."""
+    """A function of each component `[..., A]`, by its bounds; bounded only from above, it is `below` mirrored."""
     if sides is None or all(map(all, sides)):
         return both(x)
     low, high = (jnp.broadcast_to(np.array(side), x.shape) for side in sides)

@@ -1,15 +1,15 @@
 """Your own flax or equinox module as a network.
 
 A module sees a batch of observations in float32: vectors `[B, O]`, integers as one-hot vectors, and observations of two
-or more axes with their shape, `[B, *shape]`. It answers with `[B, num_outputs]`.
+or more axes with their shape, `[B, *shape]`. It returns `[B, num_outputs]`.
 
-    linen    params are its variables' "params"
-    nnx      made from rngs, taken apart by `nnx.split`; what is trained is `nnx.Param`
-    pytree   any callable pytree, as equinox's modules are, made from a key and of one observation: it is mapped over
-             the batch; what is trained are its arrays of floats
+    linen    the parameters are its variables' "params"
+    nnx      built from rngs, split by `nnx.split`; its `nnx.Param`s are trained
+    pytree   any callable pytree, such as equinox's modules, built from a key; it takes one observation and is mapped
+             over the batch; its float arrays are trained
 
-Whatever else a module would carry from call to call (batch statistics, a dropout's random stream) is refused: a
-network is a function of its parameters and the observation.
+Anything else that a module would carry from call to call (batch statistics, a dropout's random stream) is refused: a
+network is a function of its parameters and the observation alone.
 """
 
 import inspect
@@ -29,27 +29,31 @@ from purepg.errors import InvalidInput
 from purepg.names import import_object
 from purepg.policies.networks import Params, encode
 
+__all__ = ["Flax"]
+
 _Call = Callable[[Params, jax.Array], jax.Array]  # params, x [B, ...] → [B, num_outputs]
 
 
 @dataclass(frozen=True)
 class Flax:
-    """A flax module, linen or nnx, or an equinox module, in place of our networks.
+    """A flax module, linen or nnx, or an equinox module, in place of purepg's networks.
 
     Equal records compile once and are saved by name: a linen module by its class and fields, a class or function as
-    "module:name". A field of a linen module that has no name (an initialiser made on the spot) is saved only where it
-    is the default of its class.
+    "module:name". A field of a linen module whose value has no name (such as an initialiser made on the spot) is saved
+    only where it is the default of its class.
+
+    Attributes:
+      module: A linen module, `Flax(MyNet(width=32))`; or a class or function that makes a linen, nnx or equinox
+        module, or "module:name" of one. It is called with those of these that its signature names: `num_outputs` (a
+        shared critic needs one more than there are actions), `num_inputs` (numbers in an observation), `rngs`
+        (`flax.nnx.Rngs`), `key` (a typed one).
 
     Raises:
-      InvalidInput: it is none of these, its weights are made already, or it does not hash; when it is initialised: it
-        keeps more than parameters, or gives another number of outputs than the policy needs.
+      InvalidInput: it is none of these, it already holds weights, or it does not hash; when it is initialised: it keeps
+        more than parameters, or returns another number of outputs than the policy needs.
     """
 
     module: nn.Module | Callable[..., Any] | str
-    """A linen module, `Flax(MyNet(width=32))`; or a class or function that makes a linen, nnx or equinox module, or
-    "module:name" of one. It is called with those of these that its signature names: `num_outputs` (a shared critic
-    needs one more than there are actions), `num_inputs` (numbers in an observation), `rngs` (`flax.nnx.Rngs`), `key`
-    (a typed one)."""
 
     def __post_init__(self):
         module = self.module
@@ -100,7 +104,7 @@ class Flax:
         return call(params, _batch(observation, inputs)).reshape((*batch, num_outputs))
 
     def _structure(self, inputs: Inputs, num_outputs: int) -> _Call:
-        """The module without its numbers."""
+        """The module without its parameters."""
         found: list[_Call] = []
 
         def make() -> Params:
@@ -182,7 +186,7 @@ def _nnx(module: Any) -> tuple[Params, _Call]:
 
 
 def _arrays(tree: Any, title: str) -> tuple[Params, Callable[[Params], Any]]:
-    """A pytree's arrays of floats as nested dicts, and the tree with others in their place."""
+    """A pytree's float arrays as nested dicts, and a function that rebuilds the tree around other arrays."""
     flat, structure = jax.tree_util.tree_flatten_with_path(tree)
     names = [tuple(jax.tree_util.keystr((part,), simple=True) for part in path) for path, _ in flat]
     leaves = dict(zip(names, (leaf for _, leaf in flat), strict=True))
@@ -209,7 +213,7 @@ def _only_params(module: Any, others: str) -> str:
 
 
 def _shape(inputs: Inputs) -> tuple[int, ...]:
-    """Of one observation as a module sees it."""
+    """The shape of one observation as a module sees it."""
     if inputs.num_categories is not None:
         return (math.prod(inputs.shape) * inputs.num_categories,)
     return inputs.shape if len(inputs.shape) > 1 else (math.prod(inputs.shape),)

@@ -2,10 +2,9 @@
 
 A network has two pure functions, `init(key, inputs, num_outputs) → params` and
 `apply(params, observation, inputs, num_outputs) → [..., num_outputs]`, and hashes by value. Integer observations enter
-as one-hot vectors, everything else in float32 and flattened, but for a convolution.
+as one-hot vectors, all others in float32, flattened except for a convolution.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -15,7 +14,23 @@ import jax.numpy as jnp
 
 from purepg.environments import Inputs
 from purepg.errors import InvalidInput, checks
-from purepg.names import import_object, lookup
+from purepg.names import lookup
+from purepg.policies.initializers import INITIALIZERS, scaled
+
+__all__ = [
+    "MLP",
+    "NAMES",
+    "Affine",
+    "Conv",
+    "Network",
+    "Params",
+    "Table",
+    "checked_outputs",
+    "chosen",
+    "encode",
+    "make",
+    "outputs_of",
+]
 
 Params = Any  # a pytree of arrays
 
@@ -24,43 +39,61 @@ _ACTIVATIONS = {"tanh": jnp.tanh, "relu": nn.relu, "gelu": nn.gelu, "silu": nn.s
 
 @runtime_checkable
 class Network(Protocol):
-    """Observation → outputs."""
+    """Observation → outputs: a static record, which hashes by value."""
 
-    def init(self, key: jax.Array, inputs: Inputs, num_outputs: int) -> Params: ...
+    def init(self, key: jax.Array, inputs: Inputs, num_outputs: int) -> Params:
+        """Fresh parameters, a pytree of float arrays.
 
-    def apply(
-        self, params: Params, observation: jax.Array, inputs: Inputs, num_outputs: int
-    ) -> jax.Array: ...
+        Args:
+          key: one typed key.
+          inputs: shape and kind of one observation, as `purepg.environments.inputs` gives them.
+          num_outputs: K, at least 1.
+
+        Raises:
+          InvalidInput: the network cannot take such observations.
+        """
+        ...
+
+    def apply(self, params: Params, observation: jax.Array, inputs: Inputs, num_outputs: int) -> jax.Array:
+        """Outputs `[..., K]` for observations `[..., *shape]`; inputs and num_outputs as for `init`."""
+        ...
 
 
 @runtime_checkable
 class Affine(Protocol):
-    """A network that may be an affine map, and says so."""
+    """A network that can tell whether it is an affine map."""
 
     def affine(self, params: Params) -> tuple[jax.Array, jax.Array] | None:
-        """Kernel `[O, num_outputs]` and bias `[num_outputs]` on observations as vectors `[O]`; None if it is none."""
+        """Kernel `[O, num_outputs]` and bias `[num_outputs]` on observations as vectors `[O]`; None if not affine.
+
+        Args:
+          params: of this network.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class MLP:
-    """A multilayer perceptron on the flattened observation."""
+    """A multilayer perceptron on the flattened observation.
+
+    Attributes:
+      hidden: Sizes of the hidden layers; none of them makes a linear map.
+      activation: After each hidden layer.
+      initializer: Of the weights; biases start at 0.
+      output_scale: Factor on the last layer's initial weights; a small one starts near the uniform policy.
+    """
 
     hidden: tuple[int, ...] = (64, 64)
-    """Sizes of the hidden layers; none of them makes a linear map."""
     activation: Literal["tanh", "relu", "gelu", "silu", "elu"] = "tanh"
-    """After each hidden layer."""
     initializer: Literal["lecun_normal", "he_normal", "glorot_uniform", "orthogonal"] = "lecun_normal"
-    """Of the weights; biases start at 0."""
     output_scale: float = 0.01
-    """Factor on the last layer's initial weights; a small one starts near the uniform policy."""
 
     def __post_init__(self):
         object.__setattr__(
             self, "hidden", checks.sizes("hidden", self.hidden, "every layer needs a size of at least 1")
         )
         _choose("activation", self.activation, _ACTIVATIONS)
-        _choose("initializer", self.initializer, _INITIALIZERS)
+        _choose("initializer", self.initializer, INITIALIZERS)
 
     def init(self, key: jax.Array, inputs: Inputs, num_outputs: int) -> Params:
         example = jnp.zeros((1, *inputs.shape), jnp.float32 if inputs.num_categories is None else jnp.int32)
@@ -77,28 +110,29 @@ class MLP:
         return layer["kernel"], layer["bias"]
 
     def _module(self, num_outputs: int) -> nn.Module:
-        weights = _INITIALIZERS[self.initializer]
+        weights = INITIALIZERS[self.initializer]
 
         layers = []
         for size in self.hidden:
             layers += [nn.Dense(size, kernel_init=weights), _ACTIVATIONS[self.activation]]
-        return nn.Sequential(
-            [*layers, nn.Dense(num_outputs, kernel_init=_scaled(weights, self.output_scale))]
-        )
+        return nn.Sequential([*layers, nn.Dense(num_outputs, kernel_init=scaled(weights, self.output_scale))])
 
 
 @dataclass(frozen=True)
 class Conv:
-    """A small convolution over grid observations `[H, W, C]` (or `[H, W]`), then a perceptron."""
+    """A small convolution over grid observations `[H, W, C]` (or `[H, W]`), then a perceptron.
+
+    Attributes:
+      features: Channels of the convolutions, each followed by relu.
+      kernel: Height and width of the kernels; no padding.
+      hidden: Sizes of the hidden layers after the convolutions, each followed by relu.
+      output_scale: Factor on the last layer's initial weights.
+    """
 
     features: tuple[int, ...] = (16,)
-    """Channels of the convolutions, each followed by relu."""
     kernel: int = 3
-    """Height and width of the kernels; no padding."""
     hidden: tuple[int, ...] = (64,)
-    """Sizes of the hidden layers after the convolutions, each followed by relu."""
     output_scale: float = 0.01
-    """Factor on the last layer's initial weights."""
 
     def __post_init__(self):
         for name in ("features", "hidden"):
@@ -137,16 +171,19 @@ class Conv:
         layers.append(lambda x: x.reshape((x.shape[0], -1)))
         for size in self.hidden:
             layers += [nn.Dense(size, kernel_init=weights), nn.relu]
-        last = _scaled(nn.initializers.lecun_normal(), self.output_scale)
+        last = scaled(nn.initializers.lecun_normal(), self.output_scale)
         return nn.Sequential([*layers, nn.Dense(num_outputs, kernel_init=last)])
 
 
 @dataclass(frozen=True)
 class Table:
-    """One row of outputs for each of finitely many observations."""
+    """A table with one row of outputs for each of finitely many observations.
+
+    Attributes:
+      initial: Initial outputs [observations, outputs]; a single row stands for all, none for zeros.
+    """
 
     initial: tuple[tuple[float, ...], ...] = ()
-    """Initial outputs [observations, outputs]; a single row stands for all, none for zeros."""
 
     def init(self, key: jax.Array, inputs: Inputs, num_outputs: int) -> Params:
         if inputs.num_categories is None:
@@ -165,40 +202,37 @@ class Table:
         return params["table"].at[index].get(mode="fill", fill_value=0, wrap_negative_indices=False)
 
 
-@dataclass(frozen=True)
-class Functions:
-    """Your own pair of pure functions in place of ours, on observations as the environment gives them.
-
-    Either the functions themselves or "module:name". Equal functions compile once: name them at module level, a
-    lambda made anew compiles anew. Only what has such a name can be saved: a flax module goes into `purepg.Flax`.
-    """
-
-    init_function: Callable[..., Params] | str
-    """(key, observation) → params."""
-    apply_function: Callable[..., jax.Array] | str
-    """(params, observation [B, ...]) → outputs [B, num_outputs]."""
-
-    def init(self, key: jax.Array, inputs: Inputs, num_outputs: int) -> Params:
-        return _function(self.init_function)(key, jnp.zeros(inputs.shape, inputs.dtype))
-
-    def apply(self, params: Params, observation: jax.Array, inputs: Inputs, num_outputs: int) -> jax.Array:
-        outputs = _function(self.apply_function)(params, observation)
-        return _checked("your apply function", outputs, observation, inputs, num_outputs)
-
-
 def outputs_of(
     network: Network, params: Params, observation: jax.Array, inputs: Inputs, num_outputs: int
 ) -> jax.Array:
-    """What a network says of observations `[..., *shape]`: `[..., num_outputs]`.
+    """The outputs of a network, `[..., num_outputs]`, checked.
+
+    Args:
+      network: what is asked.
+      params: its parameters.
+      observation: [..., *shape].
+      inputs: shape and kind of one observation.
+      num_outputs: K.
 
     Raises:
-      InvalidInput: it gives something of another shape, or no real numbers.
+      InvalidInput: they have another shape, or are no floats.
     """
     outputs = network.apply(params, observation, inputs, num_outputs)
-    return _checked(type(network).__name__, outputs, observation, inputs, num_outputs)
+    return checked_outputs(type(network).__name__, outputs, observation, inputs, num_outputs)
 
 
-def _checked(whose: str, outputs: Any, observation: jax.Array, inputs: Inputs, num_outputs: int) -> jax.Array:
+def checked_outputs(
+    whose: str, outputs: Any, observation: jax.Array, inputs: Inputs, num_outputs: int
+) -> jax.Array:
+    """Outputs of a network, or a clear error where they are not `[..., num_outputs]` floats.
+
+    Args:
+      whose: the network's name, for the message.
+      outputs: what it returned.
+      observation: [..., *shape], what it was given.
+      inputs: shape and kind of one observation.
+      num_outputs: K.
+    """
     checks.kind(f"what {whose} gave", outputs, hasattr(outputs, "dtype"), "an array")
     expected = (*observation.shape[: observation.ndim - len(inputs.shape)], num_outputs)
     if outputs.shape != expected or not jnp.issubdtype(outputs.dtype, jnp.floating):
@@ -213,15 +247,22 @@ NAMES = {"mlp": MLP, "conv": Conv, "table": Table}
 
 
 def make(name: str) -> Network:
-    """The network of this name with its default fields."""
+    """The network of this name with its default fields.
+
+    Args:
+      name: a key of `NAMES`.
+    """
     return lookup("network", name, NAMES)()
 
 
 def chosen(network: Network | str) -> Network:
-    """The network itself, or the one of a name.
+    """The network given, or the one of this name.
+
+    Args:
+      network: a record, or a key of `NAMES`.
 
     Raises:
-      InvalidInput: there is no such name, or it is no network.
+      InvalidInput: no network has this name, or it is no network.
     """
     network = make(network) if isinstance(network, str) else network
     checks.conforms("network", network, Network)
@@ -229,7 +270,15 @@ def chosen(network: Network | str) -> Network:
 
 
 def encode(observation: jax.Array, inputs: Inputs) -> jax.Array:
-    """Observations `[..., *shape]` as vectors `[..., O]` in float32."""
+    """Observations `[..., *shape]` as vectors `[..., O]` in float32.
+
+    Args:
+      observation: [..., *shape], numbers or, as `inputs` says, integers.
+      inputs: shape and kind of one observation.
+
+    Returns:
+      [..., O], with O = prod(shape), times the number of categories for integers (one-hot).
+    """
     batch = observation.shape[: observation.ndim - len(inputs.shape)]
     if inputs.num_categories is not None:
         observation = jax.nn.one_hot(observation, inputs.num_categories)
@@ -240,35 +289,6 @@ def _as_images(observation: jax.Array, inputs: Inputs) -> jax.Array:
     """Observations `[..., H, W]` or `[..., H, W, C]` as `[B, H, W, C]` in float32."""
     shape = inputs.shape if len(inputs.shape) == 3 else (*inputs.shape, 1)
     return observation.astype(jnp.float32).reshape((-1, *shape))
-
-
-def _scaled(weights: Callable, scale: float) -> Callable:
-    return lambda *arguments: scale * weights(*arguments)
-
-
-# QR of a batch of matrices can deadlock XLA's CPU backend: one matrix at a time, also under a caller's vmap.
-@jax.custom_batching.sequential_vmap
-def _normal_to_orthogonal(matrix):
-    q, r = jnp.linalg.qr(matrix)
-    return q * jnp.sign(jnp.diagonal(r))[None, :]
-
-
-def _orthogonal(key, shape, dtype=jnp.float32):
-    rows, columns = shape
-    q = _normal_to_orthogonal(jax.random.normal(key, (max(shape), min(shape)), dtype))
-    return q if rows >= columns else q.T
-
-
-_INITIALIZERS = {
-    "lecun_normal": nn.initializers.lecun_normal(),
-    "he_normal": nn.initializers.he_normal(),
-    "glorot_uniform": nn.initializers.glorot_uniform(),
-    "orthogonal": _orthogonal,
-}
-
-
-def _function(function: Callable | str) -> Callable:
-    return import_object(function) if isinstance(function, str) else function
 
 
 def _choose(field: str, name: str, table: dict) -> None:

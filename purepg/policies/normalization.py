@@ -1,9 +1,9 @@
 """Running normalisation of observations: each component shifted and scaled by what has been observed so far.
 
-The statistics live in the parameters, beside the network's, so that they are saved and played with them. They are no
-subject of learning: gradients stop at them, the method updates them after each step from the rows just used, and a
-rollout and its gradient see the same ones. Before the first update nothing is known of their scale, and observations
-pass as they are: a bound of so many deviations means nothing then, and would make large ones all alike.
+The statistics live in the parameters, beside the network's, so that they are saved and used with them. They are not
+learned: gradients stop at them, the method updates them after each step from the rows just used, and a rollout and its
+gradient see the same ones. Before the first update nothing is known about the scale of observations, which then pass
+unchanged: clipping at a number of deviations would be meaningless, and would make all large ones alike.
 """
 
 from typing import NamedTuple
@@ -14,6 +14,8 @@ import jax.numpy as jnp
 from purepg.policies.networks import Params
 from purepg.policies.policies import BoundPolicy, not_linear
 from purepg.policies.running_moments import Moments, zero
+
+__all__ = ["Normalized", "normalized"]
 
 _LARGEST = 10.0  # normalised components are clipped there
 _LEAST_VARIANCE = 1e-8
@@ -27,7 +29,12 @@ class Normalized(NamedTuple):
 
 
 def normalized(policy: BoundPolicy, shape: tuple[int, ...]) -> BoundPolicy:
-    """The policy on observations normalised by the moments in its parameters."""
+    """The policy on observations normalised by the moments in its parameters.
+
+    Args:
+      policy: bound to the environment.
+      shape: of one observation.
+    """
 
     def init(key: jax.Array) -> Normalized:
         return Normalized(policy.init(key), zero(jnp.zeros(shape)))

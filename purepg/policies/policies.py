@@ -1,6 +1,6 @@
-"""Policies: observation → distribution over actions, and where wanted the value of the observation beside it.
+"""Policies: observation → distribution over actions and, where wanted, the value of the observation.
 
-A policy is a frozen record; `bind` joins it with an environment's spaces into pure functions. The stochastic policy
+A policy is a frozen record; `bind` turns it into pure functions for an environment's spaces. The stochastic policy
 π_θ(a|s) is the distribution, the deterministic one its mode: arg max of a softmax, μ_θ(s) of a Gaussian.
 """
 
@@ -22,50 +22,93 @@ from purepg.policies import distributions, networks
 from purepg.policies.distributions import Categorical, ClippedGaussian, Distribution, Sides, SquashedGaussian
 from purepg.policies.networks import MLP, Affine, Network, Params, outputs_of
 
+__all__ = [
+    "BoundPolicy",
+    "Gaussian",
+    "Linear",
+    "Outputs",
+    "Policy",
+    "Softmax",
+    "check",
+    "not_linear",
+    "refuse_without_score",
+]
+
 
 class Outputs(NamedTuple):
-    """What a policy's network says of observations `[...]`."""
+    """What a policy says of observations with batch axes `[...]`.
 
-    distribution: Distribution  # [...]
-    value: Any = None  # [...] V, of a policy bound with a value
+    Attributes:
+      distribution: over actions, batch axes [...].
+      value: V [...]; None unless the policy was bound with a value.
+    """
+
+    distribution: Distribution
+    value: Any = None
 
 
 class Linear(NamedTuple):
-    """A linear Gaussian policy: the action is K o + c + σ ε for an observation o `[O]`."""
+    """A linear Gaussian policy: the action is K o + c + σ ε for an observation o `[O]`.
 
-    gain: Any  # K [A, O]
-    offset: Any  # c [A]
-    std: Any  # σ [A], or [] for all components
+    Attributes:
+      gain: K [A, O].
+      offset: c [A].
+      std: σ [A], or [] for all components.
+    """
+
+    gain: Any
+    offset: Any
+    std: Any
 
 
 def not_linear(params: Params) -> Linear | None:
-    """What a policy that is no linear Gaussian one says of itself."""
+    """The `BoundPolicy.linear` of a policy that is not a linear Gaussian: None.
+
+    Args:
+      params: of any policy; not read.
+    """
     del params
 
 
 class BoundPolicy(NamedTuple):
-    """A policy for one environment."""
+    """A policy for one environment.
 
-    init: Callable[[jax.Array], Params]  # key → params
-    outputs: Callable[[Params, jax.Array], Outputs]  # params, observation [..., *shape] → [...]
-    # As sampled → as the environment of these parameters takes it; none: its defaults.
+    Attributes:
+      init: key → params.
+      outputs: params, observation [..., *shape] → `Outputs` with batch axes [...].
+      play: action as sampled, env_params=None → action as the environment with these parameters takes it.
+      see: params, observation → the observation as the network sees it.
+      linear: params → `Linear`, differentiable, for closed forms; None where the policy is not linear. Whoever replaces
+        `outputs` must replace this too.
+    """
+
+    init: Callable[[jax.Array], Params]
+    outputs: Callable[[Params, jax.Array], Outputs]
     play: Callable[..., jax.Array] = lambda action, env_params=None: action
-    see: Callable[[Params, jax.Array], jax.Array] = lambda params, observation: (
-        observation
-    )  # what a network sees
-    # For closed forms, differentiable; None where the policy is not of this form: who replaces `outputs` sees to it.
+    see: Callable[[Params, jax.Array], jax.Array] = lambda params, observation: observation
     linear: Callable[[Params], Linear | None] = not_linear
 
     def distribution(self, params: Params, observation: jax.Array) -> Distribution:
+        """The distribution over actions alone, with batch axes [...].
+
+        Args:
+          params: of this policy.
+          observation: [..., *shape].
+        """
         return self.outputs(params, observation).distribution
 
 
 @runtime_checkable
 class Policy(Protocol):
-    """The record of a policy: static, hashes by value."""
+    """The record of a policy: static, it hashes by value."""
 
     def bind(self, env: EnvironmentSpec, *, with_value: bool = False) -> BoundPolicy:
-        """The policy's functions; `with_value` gives its network one more output, V."""
+        """The policy's functions for one environment.
+
+        Args:
+          env: the environment, whose spaces decide the sizes.
+          with_value: whether the network has one more output, V.
+        """
         ...
 
 
@@ -73,12 +116,14 @@ class Policy(Protocol):
 class Softmax:
     """π(a|s) ∝ exp f_θ(s)_a over finite actions, with f a network, a table or your own functions.
 
+    Attributes:
+      network: Or its name.
+
     Raises:
       InvalidInput: when bound to an environment whose actions are not finite.
     """
 
     network: Network = MLP()
-    """Or its name."""
 
     def __post_init__(self):
         object.__setattr__(self, "network", networks.chosen(self.network))
@@ -96,14 +141,20 @@ class Softmax:
 
 @dataclass(frozen=True)
 class Gaussian:
-    """π(a|s) = N(μ_θ(s), σ²) over continuous actions, each component on its own.
+    """π(a|s) = N(μ_θ(s), σ²) over continuous actions, with independent components.
 
-    Each component is held within the bounds that the environment's parameters in use give it. With a bound on both
-    sides one unit is half their distance and 0 their middle; with one, a unit is 1 and 0 lies one unit inside it; with
-    none, an action is played as it is. One outside is clipped before it is played, which makes the bounds part of the
-    environment: the log-probability is that of the action as sampled, and the entropy counts σ up to 1 between two
-    bounds (`distributions.ClippedGaussian`). With `squash`, tanh (or, at a single bound, softplus) takes the place of
-    clipping, and log-probability and entropy are those of what is played, in these units.
+    Each component is held within the bounds that the environment's parameters in use give it. With bounds on both sides
+    one unit is half their distance and 0 their middle; with a single bound a unit is 1 and 0 lies one unit inside it;
+    with none, an action is played as it is. An action outside is clipped before it is played, which makes the bounds
+    part of the environment: the log-probability is that of the action as sampled, and between two bounds the entropy
+    counts σ only up to 1 (`distributions.ClippedGaussian`). With `squash`, tanh (or, at a single bound, softplus) takes
+    the place of clipping, and log-probability and entropy are those of the action as played, in these units.
+
+    Attributes:
+      network: Or its name.
+      std: σ: fixed at initial_std, a parameter of its own for each component, or an output of the network.
+      initial_std: σ at the start, in half-widths of bounded actions.
+      squash: Squash actions into their bounds by tanh or softplus.
 
     Raises:
       InvalidInput: when bound to an environment whose actions are not one vector of numbers, or, with `squash`,
@@ -111,13 +162,9 @@ class Gaussian:
     """
 
     network: Network = MLP()
-    """Or its name."""
     std: Literal["fixed", "learned", "state"] = "learned"
-    """σ: fixed at initial_std, a parameter of its own for each component, or an output of the network."""
     initial_std: float = 0.5
-    """σ at the start, in half-widths of bounded actions."""
     squash: bool = False
-    """Squash actions into their bounds by tanh or softplus."""
 
     def __post_init__(self):
         object.__setattr__(self, "network", networks.chosen(self.network))
@@ -135,7 +182,7 @@ class Gaussian:
         bounded = any(map(any, sides))
         if self.squash and not bounded:
             raise InvalidInput(
-                f"{env.name!r} has unbounded actions: tanh cannot squash into them; leave squash off"
+                f"{env.name!r} has unbounded actions, so that there is nothing to squash into; leave squash off"
             )
         size = int(np.prod(space.shape))
         num_means = size * (2 if self.std == "state" else 1)
@@ -171,23 +218,28 @@ class Gaussian:
         return BoundPolicy(init, outputs, play, linear=lambda params: self._linear(params, size))
 
     def _std(self, params: Params) -> jax.Array:
-        """σ `[A]` or `[]`, where it is the same in every state."""
+        """σ `[A]` or `[]`, where it does not depend on the state."""
         return jnp.exp(params["log_std"]) if self.std == "learned" else jnp.asarray(self.initial_std)
 
     def _linear(self, params: Params, size: int) -> Linear | None:
         layer = self.network.affine(params["network"]) if isinstance(self.network, Affine) else None
         if layer is None or self.std == "state" or self.squash:
             return None
-        kernel, bias = layer  # the last column is V's, where a critic shares the network
+        kernel, bias = layer  # where a critic shares the network, the last column is V's
         return Linear(kernel[:, :size].T, bias[:size], self._std(params))
 
 
 @functools.cache
 def check(policy: Policy, env: EnvironmentSpec, *, with_value: bool) -> None:
-    """Refuses a policy that gives something else than the protocol says; nothing is computed but shapes.
+    """Refuses a policy whose functions return anything but what the protocol says; only shapes are computed.
+
+    Args:
+      policy: the record to check.
+      env: the environment it is bound to.
+      with_value: as for `bind`.
 
     Raises:
-      InvalidInput: names what is of another kind or shape.
+      InvalidInput: names what has the wrong kind or shape.
     """
     whose = f"of {type(policy).__name__}"
     bound, inputs = policy.bind(env, with_value=with_value), environments.inputs(env)
@@ -210,9 +262,14 @@ def check(policy: Policy, env: EnvironmentSpec, *, with_value: bool) -> None:
 
 
 def refuse_without_score(policy: Policy, what: str) -> None:
-    """
+    """Refuses a policy without noise where ∇log π is needed.
+
+    Args:
+      policy: the record.
+      what: what needs the score, at the start of the message.
+
     Raises:
-      InvalidInput: the policy has no noise: an action has no density, whose gradient ∇log π is asked for.
+      InvalidInput: its std is fixed at 0, so that an action has no density.
     """
     if isinstance(policy, Gaussian) and policy.std == "fixed" and policy.initial_std == 0:
         raise InvalidInput(
@@ -222,7 +279,7 @@ def refuse_without_score(policy: Policy, what: str) -> None:
 
 
 def _units(env: EnvironmentSpec, sides: Sides, env_params: Any) -> tuple[jax.Array, ...]:
-    """One unit, 0, least and greatest of each component, `[*shape]`, in those of the environment."""
+    """One unit, 0, least and greatest of each component, `[*shape]`, in the environment's units."""
     low, high = environments.action_bounds(env, env_params)
     below, above = (np.reshape(side, low.shape) for side in sides)
     low, high = jnp.where(below, low, -jnp.inf), jnp.where(above, high, jnp.inf)

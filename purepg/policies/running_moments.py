@@ -1,6 +1,6 @@
-"""Running moments: mean and spread of samples that come one after another, or many at a time.
+"""Running moments: mean and spread of samples that arrive one at a time or many at once.
 
-The count n, the mean m and the squared deviations D = Σ (x − m)² are all that is kept, component by component:
+Only the count n, the mean m and the squared deviations D = Σ (x − m)² are kept, component by component:
 
     one more, d = x − m             n' = n + 1        m' = m + d / n'            D' = D + d (x − m')
     those of two sets, d = m_b − m_a    n = n_a + n_b    m = m_a + d n_b / n    D = D_a + D_b + d² n_a n_b / n
@@ -16,23 +16,40 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+__all__ = ["Moments", "add", "merge", "of", "zero"]
+
 
 class Moments(NamedTuple):
-    """Of n samples."""
+    """The moments of n samples.
 
-    count: Any  # [], n
-    mean: Any  # like a sample
-    deviation: Any  # like a sample, Σ (x − mean)²
+    Attributes:
+      count: [], n.
+      mean: like a sample.
+      deviation: like a sample, Σ (x − mean)².
+    """
+
+    count: Any
+    mean: Any
+    deviation: Any
 
 
 def zero(like: Any) -> Moments:
-    """Of no sample at all."""
+    """The moments of no samples.
+
+    Args:
+      like: a sample, a pytree of arrays, for its structure and shapes.
+    """
     zeros = jax.tree.map(jnp.zeros_like, like)
     return Moments(jnp.zeros(()), zeros, zeros)
 
 
 def of(samples: jax.Array, where: jax.Array) -> Moments:
-    """Of samples `[*rows, *shape]`, those where `where` `[*rows]` holds, in float32; the others may be anything."""
+    """The moments of the samples where `where` holds, in float32; the others may be anything.
+
+    Args:
+      samples: [*rows, *shape].
+      where: [*rows] bool.
+    """
     samples, axes = samples.astype(jnp.float32), tuple(range(where.ndim))
     mask = where.reshape(where.shape + (1,) * (samples.ndim - where.ndim))
     count = jnp.sum(where, dtype=jnp.float32)
@@ -43,7 +60,12 @@ def of(samples: jax.Array, where: jax.Array) -> Moments:
 
 
 def add(moments: Moments, sample: Any) -> Moments:
-    """With one sample more."""
+    """The moments with one more sample.
+
+    Args:
+      moments: of n samples.
+      sample: one more, in the structure of the mean.
+    """
     count = moments.count + 1.0
     before = jax.tree.map(lambda x, m: x - m, sample, moments.mean)
     mean = jax.tree.map(lambda m, d: m + d / count, moments.mean, before)
@@ -52,7 +74,11 @@ def add(moments: Moments, sample: Any) -> Moments:
 
 
 def merge(a: Moments, b: Moments) -> Moments:
-    """Of both sets of samples together; either may be empty."""
+    """The moments of both sets of samples together; either may be empty.
+
+    Args:
+      a, b: moments of samples of the same structure.
+    """
     count = a.count + b.count
     share = b.count / (count + (count == 0).astype(count.dtype))
     apart = jax.tree.map(lambda x, y: y - x, a.mean, b.mean)

@@ -1,8 +1,8 @@
 """Playing: N games side by side, time-major `[T, N, ...]`.
 
-trajectory   what is remembered of games
+trajectory   the types: steps, running games, players
 rollout      the scan over time; whole games, segments with auto-reset
-collection   games as a task asks for them: the one function that plays
+collection   games as a task asks for them: the one entry point for playing
 metrics      of an update: named sums with their counts
 """
 

@@ -1,4 +1,4 @@
-"""Metrics of an update: a few named sums with their counts, never one entry a row."""
+"""Metrics of an update: a few named sums with their counts, never one entry per row."""
 
 from typing import NamedTuple
 
@@ -7,29 +7,52 @@ import jax.numpy as jnp
 
 from purepg.rollout.trajectory import Trajectory
 
+__all__ = ["Average", "Metrics", "of_games", "once", "over"]
+
 
 class Average(NamedTuple):
-    """A mean kept as its sum and count; count 0 means that there was nothing to average."""
+    """A mean kept as its sum and count; count 0 means that there was nothing to average.
 
-    sum: jax.Array  # []
-    count: jax.Array  # []  # pyright: ignore[reportIncompatibleMethodOverride]
+    Attributes:
+      sum: [].
+      count: [].
+    """
+
+    sum: jax.Array
+    count: jax.Array  # pyright: ignore[reportIncompatibleMethodOverride]
 
 
 Metrics = dict[str, Average]
 
 
 def once(value: jax.Array) -> Average:
-    """A number that an update has exactly one of."""
+    """A number of which an update has exactly one.
+
+    Args:
+      value: [].
+    """
     return Average(jnp.asarray(value, jnp.float32), jnp.float32(1))
 
 
 def over(values: jax.Array, where: jax.Array) -> Average:
-    """The average of `values` where `where` holds."""
+    """The average of `values` where `where` holds.
+
+    Args:
+      values: [...].
+      where: [...] bool.
+    """
     return Average(jnp.sum(jnp.where(where, values, 0.0)), jnp.sum(where, dtype=jnp.float32))
 
 
 def of_games(trajectory: Trajectory) -> Metrics:
-    """Undiscounted return and length per episode that ended, and the steps played."""
+    """Undiscounted return and length per ended episode, and the number of steps played.
+
+    Args:
+      trajectory: [T, N].
+
+    Returns:
+      "return", "length" and "steps".
+    """
     ended = trajectory.terminated | trajectory.truncated
     return {
         "return": over(trajectory.return_so_far, ended),

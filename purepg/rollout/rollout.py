@@ -1,17 +1,16 @@
 """Rollouts: one scan over time, N games side by side.
 
-Row t of game n holds the observation, the action taken on it, and what came of it. There are three ways to play:
+Row t of game n holds the observation, the action taken on it, and what followed. There are three ways to play:
 
-    whole games   `play_games`: fresh games, each to its end or the limit. Rows after a game's end are masked by `mask`
-                  and repeat its last observation, so that nothing in them can be NaN. Once all games are over (of
-                  all seeds that are mapped side by side), the remaining rows cost nothing.
+    whole games   `play_games`: fresh games, each to its end or the limit. Rows after a game's end are masked and repeat
+                  its last observation, so that nothing in them can be NaN. Once all games (of all mapped seeds) are over,
+                  the remaining rows cost nothing.
     segments      `play_segment`: T steps of games that go on from segment to segment. A game that ends is followed at
                   once by a fresh one with a state of its own; every row counts.
     learning      `play_and_learn`: a segment by a learner, which changes with every step of all games.
 
 Where an episode is cut, by the limit or by the last row of a segment, the value of the true next observation is needed,
-the one before any reset. It is taken during the rollout, only in steps where a game is cut, so that no second copy of
-the observations is kept.
+the one before any reset. It is computed in steps where a game is cut, so that observations are not kept twice.
 
 Gradients flow through rewards and observations as far as the environment and `act` let them.
 """
@@ -29,11 +28,15 @@ from purepg.errors.dtypes import in_types_of
 from purepg.machines.branches import any_mapped
 from purepg.rollout.trajectory import Act, ActiveGames, Learner, Trajectory, Value
 
-# Steps between two looks at whether any game still runs: each look costs about as much as a small step.
+__all__ = ["Step", "fresh_games", "play_and_learn", "play_games", "play_segment", "staggered_games"]
+
+# Steps between checks whether any game still runs: each check costs about as much as a small step.
 _BLOCK = 8
 
-# Games are staggered over at most so many steps; longer ones drift apart by themselves.
+# Games are staggered over at most this many steps; longer ones drift apart by themselves.
 _LONGEST_STAGGER = 1000
+
+_Games = tuple[ActiveGames, jax.Array]  # and which of them still run, [N] bool
 
 
 def play_games(
@@ -52,9 +55,11 @@ def play_games(
     Args:
       env: a gymnax environment; its auto-reset is not used.
       params: the environment's parameters.
-      act: what chooses the actions of all games at once.
+      act: chooses the actions of all games at once.
       key: every game and every step draws its own noise from it.
-      value: V, for `bootstrap_value`.
+      num_games: N, at least 1.
+      max_steps: T, at least 1.
+      value: V, to fill in `bootstrap_value`.
       keep_next: whether rows hold `next_observation` as well.
 
     Returns:
@@ -64,9 +69,7 @@ def play_games(
     step = stepper(env, params, act, max_steps, value, keep_next=keep_next)
     start = _ready(step, fresh_games(env, params, start_key, num_games))
 
-    def masked_step(
-        games: tuple[ActiveGames, jax.Array], time: jax.Array
-    ) -> tuple[tuple[ActiveGames, jax.Array], Trajectory]:
+    def masked_step(games: _Games, time: jax.Array) -> tuple[_Games, Trajectory]:
         running, mask = games
         after, rows = step(running, jax.random.fold_in(play_key, time))
         rows = rows._replace(
@@ -87,19 +90,14 @@ def play_games(
     rows_like = jax.eval_shape(masked_step, start, jnp.int32(0))[1]
     blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), rows_like)
 
-    def skip(
-        games: tuple[ActiveGames, jax.Array], times: jax.Array
-    ) -> tuple[tuple[ActiveGames, jax.Array], Trajectory]:
+    def skip(games: _Games, times: jax.Array) -> tuple[_Games, Trajectory]:
         rows = blank._replace(observation=games[0].observation, return_so_far=games[0].return_so_far)
         rows = jax.tree.map(lambda x: jnp.broadcast_to(x[None], (_BLOCK, *x.shape)), rows)
         return games, rows._replace(time=jnp.broadcast_to(times[:, None], rows.time.shape))
 
-    def block(
-        games: tuple[ActiveGames, jax.Array], times: jax.Array
-    ) -> tuple[tuple[ActiveGames, jax.Array], Trajectory]:
-        return jax.lax.cond(
-            any_mapped(games[1].any()), lambda g, t: jax.lax.scan(masked_step, g, t), skip, games, times
-        )
+    def block(games: _Games, times: jax.Array) -> tuple[_Games, Trajectory]:
+        play = functools.partial(jax.lax.scan, masked_step)
+        return jax.lax.cond(any_mapped(games[1].any()), play, skip, games, times)
 
     num_blocks = -(-max_steps // _BLOCK)
     times = jnp.arange(num_blocks * _BLOCK, dtype=jnp.int32).reshape(num_blocks, _BLOCK)
@@ -122,9 +120,11 @@ def play_segment(
     """Plays `num_steps` steps of running games, each followed by a fresh one when it ends.
 
     Args:
+      env, params, act, key: as for `play_games`.
       running: from `staggered_games` or the segment before.
-      max_steps: a game that has run so long is truncated.
-      value: V, for `bootstrap_value`; games that still run in the last row are cut there.
+      num_steps: T.
+      max_steps: a game that has run for this many steps is truncated.
+      value: V, to fill in `bootstrap_value`; games that still run in the last row are cut there.
       keep_next: whether rows hold `next_observation` as well.
 
     Returns:
@@ -154,12 +154,14 @@ def play_and_learn(
     """Plays `num_steps` steps of running games as `play_segment` does; the learner learns from each before the next.
 
     Args:
-      learner: its state in the types that its `learn` gives.
+      env, params, key: as for `play_games`.
+      learner: acts and learns; its state has the types that its `learn` returns.
       running: from `staggered_games` or the segment before.
-      max_steps: a game that has run so long is truncated.
+      num_steps: T.
+      max_steps: a game that has run for this many steps is truncated.
 
     Returns:
-      The games after the segment, the learner's state then, and what it keeps of the rows, `[num_steps, ...]`.
+      The games after the segment, the learner's state after it, and what it kept of the rows, `[num_steps, ...]`.
     """
 
     def one_step(carried: tuple[ActiveGames, Any], keys: tuple[jax.Array, jax.Array]):
@@ -180,8 +182,13 @@ def staggered_games(
 ) -> ActiveGames:
     """Games at ages spread evenly from 0 to `max_steps`, each played to its age by `act`.
 
-    Games started together would stay in phase where nothing but the limit ends them: every segment would see one phase
-    of the game, and all would be cut in the same row.
+    Games started together would stay in phase where only the limit ends them: every segment would see a single phase of
+    the game, and all games would be cut in the same row.
+
+    Args:
+      env, params, act, key: as for `play_games`.
+      num_games: N.
+      max_steps: the longest game.
     """
     start_key, play_key = jax.random.split(key)
     step = stepper(env, params, act, max_steps, None)
@@ -198,10 +205,17 @@ def staggered_games(
 
 
 def fresh_games(env: Environment, params: Any, key: jax.Array, num_games: int) -> ActiveGames:
-    """Games before their first step, each reset with a key of its own."""
+    """Games before their first step, each reset with a key of its own.
+
+    Args:
+      env: a gymnax environment.
+      params: the environment's parameters.
+      key: one typed key.
+      num_games: N.
+    """
     fresh = functools.partial(environments.reset, env)
     observation, state = jax.vmap(fresh, (0, None))(jax.random.split(key, num_games), params)
-    # Python numbers in a fresh state become arrays here; they get the type that a step returns where they are used.
+    # Python numbers in a fresh state become arrays here; later they get the types that a step returns.
     state = jax.tree.map(jnp.asarray, state)
     return ActiveGames(observation, state, jnp.zeros(num_games, jnp.int32), jnp.zeros(num_games, jnp.float32))
 
@@ -212,7 +226,7 @@ Step = Callable[[ActiveGames, jax.Array], tuple[ActiveGames, Trajectory]]
 def stepper(
     env: Environment, params: Any, act: Act, max_steps: int, value: Value | None, *, keep_next: bool = False
 ) -> Step:
-    """One step of every game: key → the games after it, as they are before any reset, and its row `[N]`."""
+    """One step of every game: the games after it, before any reset, and its row `[N]`."""
 
     def one_game(key, state, action):
         return environments.step(env, key, state, action, params)
@@ -246,7 +260,7 @@ def stepper(
 
 
 def with_resets(step: Step, env: Environment, params: Any) -> Step:
-    """The step, and fresh games in place of those that ended in it; in steps without an end no reset is computed."""
+    """The step, with fresh games in place of those that ended in it; a step without an end computes no reset."""
 
     def step_and_reset(running: ActiveGames, key: jax.Array) -> tuple[ActiveGames, Trajectory]:
         step_key, reset_key = jax.random.split(key)

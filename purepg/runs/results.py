@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from purepg import hyperparams
-from purepg.environments import env_params
+from purepg.environments import labels
 from purepg.errors import InvalidInput
 from purepg.hyperparams import Hyperparams
 from purepg.machines import files
@@ -221,9 +221,7 @@ def from_plan(
     dataset = to_dataset(metrics, plan.seeds, extra)
     dataset.attrs |= {
         "compile_seconds": 0.0,
-        "environment": env_params.label(
-            plan.method.task.env, plan.hyper.env, plan.method.task.collect.max_steps
-        ),
+        "environment": labels.label(plan.method.task.env, plan.hyper.env, plan.method.task.collect.max_steps),
     }
     names = "evaluation_games", "evaluate_every", "placement"
     dataset.attrs |= {name: getattr(plan, name) for name in names} | attrs

@@ -119,12 +119,7 @@ def check_memory(
 
 
 def start(plan: Plan, directory: str | os.PathLike | None, options: RunOptions) -> Result:
-    """Carries out a plan.
-
-    Args:
-      plan, options: what to do, and how.
-      directory: a new folder to save the run in; none: in memory only.
-    """
+    """Carries out a plan, saved in a new folder if `directory` names one."""
     return carry_out(plan, None if directory is None else run_folder.create(directory, plan), options)
 
 

@@ -24,7 +24,7 @@ import jax
 import numpy as np
 
 from purepg import hyperparams
-from purepg.environments import env_params
+from purepg.environments import labels
 from purepg.errors import InvalidInput, checks
 from purepg.hyperparams import Hyperparams
 from purepg.machines import files, folder_lock, memory
@@ -232,12 +232,12 @@ def _assemble(
     }
     dataset = dataset.assign_coords({name: ("config", column) for name, column in columns.items()})
     tasks = [config.method.task for config in configs]
-    labels = [
-        env_params.label(task.env, config.hyper.env, task.collect.max_steps)
+    played = [
+        labels.label(task.env, config.hyper.env, task.collect.max_steps)
         for task, config in zip(tasks, configs, strict=True)
     ]
     shared = {name: x for name, x in dataset.attrs.items() if name in ("evaluation_games", "num_steps")}
-    dataset.attrs = {"environment": env_params.shared_label(labels), **shared}
+    dataset.attrs = {"environment": labels.shared_label(played), **shared}
     return dataset.drop_encoding()
 
 

@@ -107,11 +107,11 @@ train Bandit --estimator cem --over.games 0                   | games = 0
 train Bandit --estimator cem --over.initial-std -1            | initial_std = -1
 train Bandit --estimator cem --smoothing 1                    | smoothing = 1
 train Pendulum-v1 --estimator sarsa                           | 'Pendulum-v1' has continuous actions
-train CartPole-v1 --estimator pathwise                        | 'CartPole-v1' has a finite set of actions
+train CartPole-v1 --estimator pathwise                        | 'CartPole-v1' has finitely many actions
 compare CartPole-v1 --estimators                              | name at least one
 compare CartPole-v1 --estimators reinforce reinforce          | reinforce reinforce
 compare CartPole-v1 --estimators reinforce dqnn               | did you mean 'dqn'
-compare CartPole-v1 --estimators reinforce pathwise           | 'CartPole-v1' has a finite set of actions
+compare CartPole-v1 --estimators reinforce pathwise           | 'CartPole-v1' has finitely many actions
 compare Pendulum-v1 --estimators gae dqn                      | 'Pendulum-v1' has continuous actions
 compare CartPole-v1 --set learning_rate                       | 'learning_rate'
 compare CartPole-v1 --set learning_rate=                      | 'learning_rate=' has no value

@@ -11,7 +11,7 @@ from gymnax.environments import environment, spaces
 
 import purepg
 from purepg import environments, hyperparams, presets
-from purepg.environments import env_params
+from purepg.environments import env_params, labels
 from purepg.errors import InvalidInput
 from purepg.statistics import seed_metrics
 
@@ -46,7 +46,7 @@ def test_parameters_without_effect(name):
     spec = purepg.environment(name)
     assert env_params.without_effect(spec) == WITHOUT_EFFECT.get(name, ())
     env_params.check(spec, environments.parameters(spec, None))
-    assert env_params.label(spec, environments.parameters(spec, None)) == name
+    assert labels.label(spec, environments.parameters(spec, None)) == name
 
 
 @struct.dataclass
@@ -266,6 +266,6 @@ def test_solved_is_said_of_the_physics_that_it_is_known_for():
 
 def test_labels_of_several():
     spec = purepg.environment("GridWorld", slip=0.2)
-    assert env_params.label(spec) == "GridWorld (slip=0.2)"
-    assert env_params.label(CARTPOLE, with_params(gravity=[1.0, 2.0]).env) == "CartPole-v1 (gravity=…)"
-    assert env_params.shared_label(["A", "A (g=1)"]) == "A (parameters vary)"
+    assert labels.label(spec) == "GridWorld (slip=0.2)"
+    assert labels.label(CARTPOLE, with_params(gravity=[1.0, 2.0]).env) == "CartPole-v1 (gravity=…)"
+    assert labels.shared_label(["A", "A (g=1)"]) == "A (parameters vary)"

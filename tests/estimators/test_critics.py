@@ -393,7 +393,7 @@ def test_what_can_be_right_is_not(task, critic, target, time_limit):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"steps": 0}, "steps = 0: a critic needs at least 1 step an update"),
+        ({"steps": 0}, "steps = 0: a critic needs at least 1 step per update"),
         ({"target_rate": 0.0}, r"target_rate = 0.0: must lie in \(0, 1\]"),
         ({"target_rate": 1.5}, r"target_rate = 1.5: must lie in \(0, 1\]"),
         ({"target_rate": -0.5}, r"target_rate = -0.5: must lie in \(0, 1\]"),

@@ -180,7 +180,7 @@ def test_what_follows_the_end_of_a_game_does_not_poison_the_gradient():
 @pytest.mark.parametrize(
     ("task", "estimator", "message"),
     [
-        (purepg.Task("CartPole-v1"), estimators.Pathwise(), "finite set of actions"),
+        (purepg.Task("CartPole-v1"), estimators.Pathwise(), "finitely many actions"),
         (
             purepg.Task("MountainCarContinuous-v0", LINEAR),
             estimators.Pathwise(time_limit="bootstrap"),
@@ -219,7 +219,7 @@ def test_the_parameters_in_use_say_whether_an_environment_is_differentiable():
         return purepg.Hyperparams(env=purepg.hyperparams.with_env_params(spec, {"dense_reward": dense}))
 
     for given in (purepg.Hyperparams(), hyper(dense=False), hyper(dense=np.array([True, False]))):
-        with pytest.raises(InvalidInput, match="every pathwise gradient is 0; turn dense_reward round"):
+        with pytest.raises(InvalidInput, match="every pathwise gradient is 0; flip dense_reward"):
             purepg.training.fitted(method, given)
     state = purepg.init(method, hyper(dense=True), jax.random.key(0))
     assert purepg.train(method, hyper(dense=True), state, 1)[1]["gradient_norm"].sum.item() > 0

@@ -161,7 +161,7 @@ def test_rows_are_shared_by_name():
     found = [seeds.map(named, params, placement=p) for p in ("shared", "sequential", "vmap")]
     for gradient in found:
         np.testing.assert_allclose(gradient, [np.sin(np.arange(400.0)).sum()], rtol=1e-4)
-    with pytest.raises(InvalidInput, match=r"row_axis = 'row', and no devices here share it"):
+    with pytest.raises(InvalidInput, match=r"row_axis = 'row', which no devices share here"):
         named(1.0)
 
 

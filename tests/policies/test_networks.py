@@ -11,7 +11,8 @@ import pytest
 import purepg
 from purepg.environments import Inputs
 from purepg.errors import InvalidInput
-from purepg.policies.networks import MLP, Conv, Functions, Table, encode
+from purepg.policies.function_network import Functions
+from purepg.policies.networks import MLP, Conv, Table, encode
 
 KEY = jax.random.key(0)
 VECTOR = Inputs((3,), None)

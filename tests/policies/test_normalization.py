@@ -184,5 +184,5 @@ def test_switched_off_nothing_is_observed():
 
 def test_integer_observations_are_refused():
     finite = replace(task(), env=purepg.environment("Chain"))
-    with pytest.raises(InvalidInput, match="observes integers: normalize_observations is for numbers"):
+    with pytest.raises(InvalidInput, match="observes integers, which cannot be normalized"):
         finite.bind_policy()
