@@ -3,8 +3,8 @@
 Row t of game n holds the observation, the action taken on it, and what followed. There are three ways to play:
 
     whole games   `play_games`: fresh games, each to its end or the limit. Rows after a game's end are masked and repeat
-                  its last observation, so that nothing in them can be NaN. Once all games (of all mapped seeds) are over,
-                  the remaining rows cost nothing.
+                  its last observation, so that nothing in them can be NaN. Once all games (of all mapped seeds) are
+                  over, the remaining rows cost nothing.
     segments      `play_segment`: T steps of games that go on from segment to segment. A game that ends is followed at
                   once by a fresh one with a state of its own; every row counts.
     learning      `play_and_learn`: a segment by a learner, which changes with every step of all games.
