@@ -39,7 +39,7 @@ def any_mapped(predicate: jax.Array) -> jax.Array:
 def cond(predicate: jax.Array, if_true: Callable, if_false: Callable, *operands: Any) -> Any:
     """`jax.lax.cond` for a rare or costly `if_true`: where it is mapped, it is computed if any needs it, else for none.
 
-    Each still gets the side of its own.
+    Each still gets its own side.
 
     Args:
       predicate: [] bool.

@@ -1,4 +1,4 @@
-"""One writer a folder: a kernel lock that is held as long as the writer lives.
+"""One writer per folder: a kernel lock, held for as long as the writer lives.
 
 The kernel frees it with the process, however that ends; a lock that is left over is none. The file tells people who
 holds it, no program reads that. Readers take no lock.

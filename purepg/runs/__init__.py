@@ -1,4 +1,4 @@
-"""Many seeds from start to end, in memory or in a folder that can be gone on with.
+"""Many seeds from start to end, in memory or in a folder from which they can be resumed.
 
 runner         the host's loop: `purepg.run`, `purepg.resume`
 results        what a run gives: `purepg.Result`, `purepg.load`

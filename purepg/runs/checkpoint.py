@@ -41,7 +41,7 @@ class RunProgress(NamedTuple):
 def newest(
     folder: pathlib.Path, template: Any, read_state: Callable[..., Any] = saved_state.read
 ) -> RunProgress | None:
-    """The newest whole checkpoint, none if there is none; a damaged one is named in a warning. Changes nothing.
+    """The newest whole checkpoint, or None; a damaged one is named in a warning. Changes nothing.
 
     Args:
       folder: the checkpoints', which a trainer may be writing to.

@@ -1,4 +1,4 @@
-"""Frozen records as JSON and back: what a saved run was made of.
+"""Frozen records as JSON and back: what a saved run consisted of.
 
 A record (a frozen dataclass, a NamedTuple or a flax linen module) becomes {"type": "module:Class", fields…}, a
 function, a class or a member of an enumeration {"function": "module:name"}, a tuple a list; inf is kept. Where a field

@@ -1,4 +1,4 @@
-"""Runs of earlier formats: they are read, evaluated and plotted, and not gone on with.
+"""Runs of earlier formats: they are read, evaluated and plotted, but not resumed.
 
 Formats 4 and 5 are those of purepg 0.1. They named classes by the modules that these stood in; format 4 kept states by
 orbax and had no checksums. Format 6 had other names for parts of a state. The tables here are the one place where old

@@ -32,7 +32,7 @@ def training(method: Method, plan: Plan, num_updates: int) -> Callable:
         key = jax.random.fold_in(jax.random.fold_in(state.key, EVALUATION_STREAM + 1), state.iteration)
         params = method.params(state.learner)
         played = evaluate(method, hyper, params, key, plan.evaluation_games)
-        # No update of a seed that has come to its end before is that of an evaluation.
+        # A seed that had finished before makes no update, and is not evaluated again.
         last = before.iteration + plan.evaluate_every == state.iteration
         at_the_end = (jnp.arange(plan.evaluate_every) == plan.evaluate_every - 1) & last
         value = Average(jnp.where(at_the_end, played.returns.mean(), 0.0), at_the_end.astype(jnp.float32))

@@ -238,7 +238,7 @@ class _Run:
                 state, metrics = step(self.hyper, self._reached.state)
                 metrics = self.place.unpad(jax.device_get(metrics))
                 iteration = int(np.max(state.iteration))
-                made = iteration - self._reached.iteration  # fewer where every seed has come to its end
+                made = iteration - self._reached.iteration  # fewer where every seed has finished
                 metrics = jax.tree.map(lambda x, made=made: x[:, :made], metrics)
                 now = time.perf_counter()
                 pieces = [*self._reached.metrics, metrics]
