@@ -15,7 +15,7 @@ install:
 test *arguments:
     pytest -n {{processes}} {{arguments}}
 
-# The tests that take less than some ten seconds each
+# The tests that take less than a second each
 fast *arguments:
     pytest -n {{processes}} -m 'not slow' {{arguments}}
 

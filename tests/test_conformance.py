@@ -73,6 +73,7 @@ def types(tree):
     return {jax.tree_util.keystr(path): x.dtype for path, x in jax.tree_util.tree_leaves_with_path(tree)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_record_is_saved_hashed_and_compared_by_value(name):
     method = method_of(name)
@@ -96,6 +97,7 @@ def test_equal_records_are_traced_once(name):
     assert len(calls) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_shapes_and_types_of_a_state_stay(name):
     before, after, _ = traced(name)

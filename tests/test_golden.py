@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", golden.kept_names())
 def test_a_preset_does_what_it_did(name):
     new, old = golden.numbers(name), golden.kept(name)

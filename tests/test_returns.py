@@ -75,6 +75,7 @@ def call(name, *arguments, **options):
     return compiled[name](*arguments, **options)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(rows=rows_strategy, n=st.sampled_from([1, 2, 3, 12]))
 def test_every_return_equals_its_loop(rows, n):
@@ -106,6 +107,7 @@ def test_every_return_equals_its_loop(rows, n):
     np.testing.assert_allclose(actual, expected, **TOLERANCE)
 
 
+@pytest.mark.slow
 def test_reward_to_go_by_hand():
     # Three rewards, a termination, two rewards, a truncation, one reward that still runs.
     reward = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0]
@@ -120,6 +122,7 @@ def test_reward_to_go_by_hand():
     np.testing.assert_allclose(actual, [3.0, 3.0, 3.0, 18.5, 18.5, 82.0])
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(rows=rows_strategy, discount=st.floats(0, 1))
 def test_identities_between_returns(rows, discount):
@@ -177,6 +180,7 @@ def unread(name, terminated, truncated, n):
     return terminated
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -213,6 +217,7 @@ def test_unread_next_values_change_nothing(name, options, garbage):
         jax.tree.map(np.testing.assert_array_equal, *results)
 
 
+@pytest.mark.slow
 def test_derivative_by_trace_decay_is_right_at_one():
     rows = random_rows(3, 8)
 
@@ -226,6 +231,7 @@ def test_derivative_by_trace_decay_is_right_at_one():
     np.testing.assert_allclose(jax.grad(first)(1.0), numeric, rtol=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(7,), (7, 3), (4, 7, 3)])
 def test_foreign_code_jits_maps_and_differentiates(shape):
     """On [T], [T, N] and, under the caller's vmap, [S, T, N]: the same numbers as column by column."""
@@ -312,6 +318,7 @@ def outside(rows, t):
     return episode != episode[t]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("by_row", [False, True], ids=["scalars", "arrays"])
 def test_what_is_not_finite_stays_in_its_episode(name, by_row):
@@ -360,6 +367,7 @@ def test_nothing_is_read_behind_a_discount_of_zero(name):
     np.testing.assert_array_equal(returned(name, rows, **options), expected)
 
 
+@pytest.mark.slow
 def test_second_derivatives_by_a_discount_of_zero():
     """r_0 + γ r_1 + γ² r_2: 2 r_2."""
 
@@ -381,6 +389,7 @@ def test_no_rows_no_returns(name, shape):
     assert returned(name, rows, discount=0.9, **EVERY[name]).shape == shape
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("field", ["terminated", "truncated", "value", "next_value"])
 def test_an_array_of_another_shape_is_named(name, field):
@@ -400,6 +409,7 @@ def test_an_array_of_another_shape_is_named(name, field):
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize(
     "bad", [-0.1, 1.5, np.nan, np.inf, np.array([0.5, np.nan, 0.5]), np.zeros(2), None, "x"]
@@ -414,6 +424,7 @@ def test_factors_outside_their_range_are_refused_and_traced_ones_pass(name, bad)
         assert out.shape == (3,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [0, -1, 1.5, 2.0, True, None])
 def test_n_is_a_whole_number_of_steps(n):
     with pytest.raises(InvalidInput, match="n >= 1"):
@@ -422,6 +433,7 @@ def test_n_is_a_whole_number_of_steps(n):
     np.testing.assert_array_equal(numbers, [1.0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY)
 def test_whole_numbers_give_floats(name):
     rows = random_rows(0, 4)

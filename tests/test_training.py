@@ -28,6 +28,7 @@ def leaves(tree):
     return jax.tree.leaves(tree)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method",
     [
@@ -50,6 +51,7 @@ def test_twice_k_updates_are_two_times_k_to_the_bit(method):
     assert whole.iteration == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "collect"), [("reinforce-loo", purepg.Games), ("gae", purepg.Segments)])
 def test_metrics_do_not_grow_with_games_or_steps(name, collect):
     sizes = set()
@@ -63,6 +65,7 @@ def test_metrics_do_not_grow_with_games_or_steps(name, collect):
     assert len(sizes) == 1
 
 
+@pytest.mark.slow
 def test_different_keys_learn_differently_and_a_key_always_the_same():
     train = jax.jit(
         lambda key: purepg.train(METHOD, HYPER, purepg.init(METHOD, HYPER, key), 2)[0].learner.params
@@ -115,6 +118,7 @@ def test_a_seed_is_frozen_after_ten_in_a_row_and_flagged_with_the_update():
     assert numbers["skipped"].sum.sum() == 17
 
 
+@pytest.mark.slow
 def test_a_gradient_that_is_not_finite_leaves_parameters_and_optimizer():
     start = purepg.init(METHOD, HYPER, jax.random.key(0))
     broken = dataclasses.replace(HYPER, reward_scale=float("nan"))
@@ -123,6 +127,7 @@ def test_a_gradient_that_is_not_finite_leaves_parameters_and_optimizer():
     assert numbers["skipped"].sum[0] == 1
 
 
+@pytest.mark.slow
 def test_foreign_code_maps_over_seeds():
     """A library user's own vmap of init and train: each seed as by itself, up to floating-point order."""
 
@@ -137,6 +142,7 @@ def test_foreign_code_maps_over_seeds():
         np.testing.assert_allclose(mapped[i], np.stack(result), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_hyper_parameters_map_without_recompiling():
     traces = []
 
@@ -151,6 +157,7 @@ def test_hyper_parameters_map_without_recompiling():
     np.testing.assert_allclose(tables[2] - tables[0], 2 * (tables[1] - tables[0]), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_short_corridor_reaches_its_optimum():
     """REINFORCE as written, one game an update, step 2^-13, from p(right) = 0.05: Sutton and Barto, figure 13.1.
 
@@ -232,6 +239,7 @@ class BestSoFar(Chain):
         return super().is_truncated(state[0], params)
 
 
+@pytest.mark.slow
 def test_an_infinite_field_of_an_environment_lets_seeds_learn_in_segments():
     task = purepg.Task(f"{__name__}:BestSoFar", purepg.Softmax(purepg.Table()), purepg.Segments(4, 5))
     method = purepg.PolicyGradient(task, estimators.make("gae"))

@@ -67,6 +67,7 @@ def mean_and_error(task, preset, hyper, params, key, num_batches):
     return samples.mean(axis=0), samples.std(axis=0, ddof=1) / np.sqrt(num_batches)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STEPS)
 def test_both_families_estimate_the_same_gradient(name):
     """Within 4 standard errors of the difference, parameter by parameter.

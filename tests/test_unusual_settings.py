@@ -99,6 +99,7 @@ class Brief(purepg.MLP):
         return jax.tree.map(lambda x: x.astype(jnp.bfloat16), params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["reinforce-loo", "gae", "dqn", "cem"])
 def test_parameters_of_sixteen_bits_stay_so(name):
     method, hyper = small(name, network=Brief((4,)))
@@ -106,6 +107,7 @@ def test_parameters_of_sixteen_bits_stay_so(name):
     assert {x.dtype for x in jax.tree.leaves(result.params(0))} >= {jnp.dtype(jnp.bfloat16)}
 
 
+@pytest.mark.slow
 def test_without_compilation_too():
     method, hyper = small("reinforce-loo", "Bandit")
     compiled = purepg.run(method, hyper, 2, 1, evaluation_games=2)

@@ -56,6 +56,7 @@ def work(jaxpr):
     return products, branches
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("platform", ["cpu", "cuda"])
 @pytest.mark.parametrize("name", presets.NAMES)
 def test_side_by_side_each_seed_costs_what_it_costs_alone(name, platform):

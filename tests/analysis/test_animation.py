@@ -50,6 +50,7 @@ def frames(path):
 # What is recorded
 
 
+@pytest.mark.slow
 def test_a_recorded_game_holds_the_actions_as_they_were_played():
     """The reward of Pendulum tells the torque; the policy's own unit is half of it."""
     policy = purepg.Gaussian(purepg.MLP((4,)), initial_std=2.0)
@@ -62,6 +63,7 @@ def test_a_recorded_game_holds_the_actions_as_they_were_played():
     assert len(game.reward) == 30
 
 
+@pytest.mark.slow
 def test_a_recorded_game_is_of_the_seed_s_own_environment(cartpole):
     limits = np.array([3, 5])
     env = purepg.hyperparams.with_env_params(
@@ -71,6 +73,7 @@ def test_a_recorded_game_is_of_the_seed_s_own_environment(cartpole):
     assert [len(animation.record(result, seed).reward) for seed in (0, 1)] == limits.tolist()
 
 
+@pytest.mark.slow
 def test_the_rows_after_a_game_s_end_are_not_shown():
     up = purepg.Table(tuple((0.0, 50.0) for _ in range(7)))
     game = animation.record(untrained(a_method("Chain", purepg.Softmax(up))), 0)
@@ -101,6 +104,7 @@ def test_every_kind_of_observation_is_drawn(kind, tmp_path):
     assert all((a != b).any() for a, b in itertools.pairwise(shown))
 
 
+@pytest.mark.slow
 def test_a_long_game_is_drawn_in_few_frames_up_to_its_end(tmp_path, monkeypatch):
     monkeypatch.setattr(animation, "_MOST_FRAMES", 7)
     monkeypatch.setattr(animation, "_SECONDS", 1)
@@ -136,6 +140,7 @@ def run_folder(cartpole, tmp_path_factory):
     return str(cartpole.save(tmp_path_factory.mktemp("runs") / "run"))
 
 
+@pytest.mark.slow
 def test_evaluate_draws_a_game_without_pygame(run_folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "pygame", None)
     cli.main(
@@ -147,6 +152,7 @@ def test_evaluate_draws_a_game_without_pygame(run_folder, tmp_path, capsys, monk
     assert len(frames(tmp_path / "game.gif")[0]) > 5
 
 
+@pytest.mark.slow
 def test_evaluate_draws_gymnasium_s_pictures(run_folder, tmp_path, capsys):
     pytest.importorskip("pygame")
     cli.main(["evaluate", run_folder, "--games", "2", "--render", str(tmp_path / "game.gif")])

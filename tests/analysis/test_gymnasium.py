@@ -44,6 +44,7 @@ def standard_errors(here, there):
     return (here.mean() - there.mean()) / np.sqrt(variance)
 
 
+@pytest.mark.slow
 def test_a_trained_policy_gets_on_cartpole_what_it_gets_here(cartpole):
     here = np.asarray(runner.evaluate_seeds(cartpole, num_games=NUM_GAMES).returns)
     there = real_gymnasium.evaluate_seeds(cartpole, NUM_GAMES)
@@ -63,6 +64,7 @@ def returns_here(method, params, *, deterministic, **changes):
     return np.asarray(play(params, hyper, jax.random.key(0)).returns)[None]
 
 
+@pytest.mark.slow
 def test_pendulum_pays_what_it_pays_here_and_other_physics_do_not():
     method, params = with_params(a_method("Pendulum-v1", purepg.Gaussian(purepg.MLP((8,)))))
     there = real_gymnasium.play(method, params, NUM_GAMES)[None]
@@ -70,6 +72,7 @@ def test_pendulum_pays_what_it_pays_here_and_other_physics_do_not():
     assert abs(standard_errors(returns_here(method, params, deterministic=True, max_speed=2.0), there)) > 8
 
 
+@pytest.mark.slow
 def test_an_environment_named_otherwise_pays_what_it_pays_here():
     method, params = with_params(a_method("FrozenLake-misc"))
     there = real_gymnasium.play(method, params, NUM_GAMES, deterministic=False)[None]
@@ -130,6 +133,7 @@ def true_returns(lengths, limit):
     return np.where(lengths <= (limit or np.inf), lengths + 10.0, limit or 0)
 
 
+@pytest.mark.slow
 def test_every_game_is_counted_once_and_whole(limit):
     returns = real_gymnasium.play(*bandit(), NUM_GAMES, env_id="Lengths-v0")
     lengths = np.array(Lengths.drawn)
@@ -206,6 +210,7 @@ def test_without_gymnasium_it_says_what_to_install(monkeypatch):
 # From the command line
 
 
+@pytest.mark.slow
 def test_evaluate_plays_both_and_compares(cartpole, tmp_path, capsys):
     folder = cartpole.save(tmp_path / "run")
     cli.main(["evaluate", str(folder), "--gymnasium", "--games", "3"])

@@ -260,6 +260,7 @@ def test_figures_that_are_refused(kind, datasets, options, words):
 # Saved runs and studies
 
 
+@pytest.mark.slow
 def test_runs_and_studies_are_read_by_configuration(tmp_path):
     env = purepg.environment("Bandit")
     task = purepg.Task(env, purepg.Softmax(purepg.MLP((2,))), purepg.Games(2))

@@ -189,6 +189,7 @@ def test_the_table_is_long():
     assert len(dict(TABLE)) == len(TABLE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("call", "words"), TABLE, ids=[call for call, _ in TABLE])
 def test_a_command_is_refused_in_one_line(call, words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -285,6 +286,7 @@ PYTHON = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PYTHON)
 def test_a_function_refuses_in_one_line(name):
     call, words = PYTHON[name]
@@ -439,5 +441,6 @@ def only_diagnosed(*_, **__):
     raise Enough("would be measured")
 
 
+@pytest.mark.slow
 def test_numpy_integers_are_integers():
     assert run(evaluation_games=np.int64(0)).dataset.sizes["seed"] == 2

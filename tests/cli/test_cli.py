@@ -24,6 +24,7 @@ def run_folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_train_saves_what_it_prints(tmp_path, capsys):
     folder = tmp_path / "deep" / "run"
     code = purepg_command(
@@ -46,6 +47,7 @@ def test_train_saves_what_it_prints(tmp_path, capsys):
     assert result.method.task.collect.num_games == 4
 
 
+@pytest.mark.slow
 def test_train_continuous_actions_in_segments_with_a_critic(tmp_path):
     folder = tmp_path / "run"
     code = purepg_command(
@@ -90,10 +92,12 @@ def test_a_parameter_of_the_environment_is_traced():
     assert training.fitted(method, hyper)[0].task.max_steps == 900
 
 
+@pytest.mark.slow
 def test_environment_arguments_reach_the_environment(run_folder):
     assert purepg.load(run_folder).method.task.max_steps == 50
 
 
+@pytest.mark.slow
 def test_evaluate_a_saved_run(run_folder, capsys):
     assert purepg_command("evaluate", run_folder, "--games", "3") == 0
     assert "greedy, 3 fresh games" in capsys.readouterr().out
@@ -266,6 +270,7 @@ def test_a_folder_that_cannot_be_written(tmp_path, capsys):
     assert "cannot write to" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_diagnose_a_run_whose_critic_shares_the_network(tmp_path, capsys):
     code = purepg_command(
         "train", "Chain", "--estimator", "gae", *SMALL, "--num-steps", "4", "--out", tmp_path / "run"
@@ -283,6 +288,7 @@ def test_diagnose_a_run_whose_critic_shares_the_network(tmp_path, capsys):
     assert {p.name for p in (tmp_path / "found").iterdir()} == {"dataset.nc", "variance.png"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("env", "name", "flags"),
     [
@@ -312,6 +318,7 @@ def test_other_methods_train_and_are_evaluated_like_estimators(env, name, flags,
 # Comparisons and sweeps
 
 
+@pytest.mark.slow
 def test_compare_prints_and_saves_what_the_seeds_say(tmp_path, capsys):
     folder = tmp_path / "compared"
     words = [
@@ -354,6 +361,7 @@ def test_compare_prints_and_saves_what_the_seeds_say(tmp_path, capsys):
     assert target.stat().st_size > 0
 
 
+@pytest.mark.slow
 def test_sweep_over_traced_and_static_fields(tmp_path, capsys):
     folder = tmp_path / "swept"
     code = purepg_command(
@@ -409,6 +417,7 @@ def test_bad_studies_are_one_line(tmp_path, capsys, monkeypatch, arguments, word
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_diagnose_takes_the_numbers_of_a_run_from_the_run(tmp_path, capsys):
     """Its reward scale, of which the gradient shown is free; a seed's own values; nothing given twice."""
     task = purepg.Task("Bandit", purepg.Softmax(purepg.Table()), purepg.Games(4, 9))

@@ -26,6 +26,7 @@ def bandit(probability, num_games=1):
     return purepg.Task(env, purepg.Softmax(purepg.Table(((logit, 0.0),))), purepg.Games(num_games))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("baseline", "variance"), [(0.0, 0.0009), (0.9, 0.0576), (0.1, 0.0)])
 def test_variance_on_a_bandit(baseline, variance):
     """p = 0.9 on the arm that pays 1; per logit. 4 standard errors of a variance, √((m₄ − v²)/B)."""
@@ -42,6 +43,7 @@ def test_variance_on_a_bandit(baseline, variance):
     assert found.largest_bias_z < 4
 
 
+@pytest.mark.slow
 def test_the_optimal_baseline_is_the_best_constant():
     task = bandit(0.9, num_games=1000)
     params = task.bind_policy().init(jax.random.key(0))
@@ -53,6 +55,7 @@ def test_the_optimal_baseline_is_the_best_constant():
     assert all(s.largest_bias_z < 4 for s in found.values())
 
 
+@pytest.mark.slow
 def test_biases_are_found_where_they_are():
     """The mean over all games is (N − 1)/N of the gradient, dropping γ^t changes it; leave-one-out does not."""
     task = two_states(num_games=4)
@@ -75,6 +78,7 @@ def test_biases_are_found_where_they_are():
     np.testing.assert_allclose(dataset["layer_variance"].sum("layer"), dataset["total_variance"])
 
 
+@pytest.mark.slow
 def test_moments_are_those_of_independent_batches():
     task = two_states(num_games=3)
     estimator = estimators.make("reinforce-loo")
@@ -96,6 +100,7 @@ def test_moments_are_those_of_independent_batches():
     )
 
 
+@pytest.mark.slow
 def test_a_sampled_reference_has_its_error():
     task = purepg.Task("CartPole-v1", purepg.Softmax(purepg.MLP((2,))), purepg.Games(16, 8))
     params = task.bind_policy().init(jax.random.key(0))
@@ -108,6 +113,7 @@ def test_a_sampled_reference_has_its_error():
     assert found.largest_bias_z < 4.5  # of some 16 components
 
 
+@pytest.mark.slow
 def test_the_exact_gradient_of_a_network_is_carried_back():
     """By finite differences of J in the network's parameters."""
     from purepg import exact
@@ -140,6 +146,7 @@ def test_one_batch_has_no_variance():
         diagnostics.gradient_statistics(task, estimators.ScoreFunction(), HYPER, params, jax.random.key(0), 1)
 
 
+@pytest.mark.slow
 def test_signal_to_noise_over_training_is_measured_where_the_run_was():
     method = purepg.PolicyGradient(two_states(num_games=8), estimators.make("reinforce-loo"))
     hyper, key = purepg.Hyperparams(0.3, discount=0.9), jax.random.key(3)
@@ -210,6 +217,7 @@ def test_no_environment_with_an_exact_model_is_forgotten():
     assert known <= REFERENCES.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REFERENCES)
 def test_every_reference_agrees_with_sampling(name):
     """Also where states share an observation, away from 0, and cut by a limit. The chance of 4 standard errors."""
@@ -224,6 +232,7 @@ def test_every_reference_agrees_with_sampling(name):
     assert found.cosine > 0.9 or name == "Taxi"
 
 
+@pytest.mark.slow
 def test_the_short_corridor_is_played_by_what_is_seen():
     """J(p) = (2p − 4) / (p (1 − p)), by the logits ±p (1 − p) J'(p) = ±2 at p = 1/2: not the 3 of states told apart."""
     task, hyper = of("ShortCorridor", 1000), purepg.Hyperparams(discount=1.0)
@@ -247,12 +256,14 @@ class _Sticky(envs.Chain):
         return super().step_env(key, state, jnp.where(state.time % 2 == 0, action, 0), params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", [_Noisy, _Sticky])
 def test_a_model_that_is_not_played_is_no_reference(made):
     task = of(f"{__name__}:{made.__name__}")
     assert diagnostics.exact_gradient(task, HYPER, task.bind_policy().init(jax.random.key(0))) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Chain", "LQR"])
 def test_references_end_at_the_limit_in_use(name):
     """In Hyperparams.env as in the task, the smaller one."""
@@ -274,6 +285,7 @@ def test_references_end_at_the_limit_in_use(name):
     assert found.bias_p_value > 1e-4
 
 
+@pytest.mark.slow
 def test_the_parameters_in_use_are_those_of_the_reference():
     """GridWorld has its slip in the transition table, LQR its cost: half the reward is half the gradient."""
     for name, field in (("GridWorld", "reward"), ("LQR", "Q")):
@@ -323,6 +335,7 @@ def test_what_is_no_reference_is_refused_before_anything_is_measured(reference, 
         assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.slow
 def test_without_a_reference_nothing_is_said_of_a_bias():
     task, estimator = bandit(0.5, num_games=4), {"a": estimators.ScoreFunction()}
     params = task.bind_policy().init(jax.random.key(0))
@@ -362,6 +375,7 @@ class Doubled:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Chain", "LQR"])
 def test_a_closed_form_asks_the_policy_not_its_class(name):
     task = of(name, 4)
@@ -387,6 +401,7 @@ def test_a_policy_that_is_not_linear_has_no_closed_form(task):
 # A critic that shares the network
 
 
+@pytest.mark.slow
 def test_the_exact_gradient_of_linear_problems_leaves_a_shared_value_alone():
     task, estimator = of("LQR", 4), estimators.make("reinforce-value")
     with_value = elsewhere(task, estimator)
@@ -401,6 +416,7 @@ def test_the_exact_gradient_of_linear_problems_leaves_a_shared_value_alone():
         assert (found[..., 1:] == 0).all()
 
 
+@pytest.mark.slow
 def test_every_estimator_is_compared_at_parameters_with_a_shared_value():
     task = of("LQR", 4)
     names = "reinforce-loo", "pathwise", "pathwise-short", "reinforce-value"
@@ -443,6 +459,7 @@ class Wrapped(estimators.Estimator):
         return estimators.EstimatorState(state.games, (state.learned, jnp.zeros(())))
 
 
+@pytest.mark.slow
 def test_running_games_are_fresh_wherever_they_are_in_the_state():
     """Batches that all start from the same games are more alike than they are."""
     task = dataclasses.replace(of("Chain"), collect=purepg.Segments(4, 2, max_steps=12))
@@ -465,6 +482,7 @@ def test_running_games_are_fresh_wherever_they_are_in_the_state():
         measure(Wrapped(hidden=True), HYPER, params, jax.random.key(0), 4)
 
 
+@pytest.mark.slow
 def test_no_key_is_used_twice():
     """Neither by settling, nor by two seeds of a run, nor by a run and what is measured beside it."""
     seen = []
@@ -491,6 +509,7 @@ def test_no_key_is_used_twice():
     assert len(set(seen)) == len(seen)
 
 
+@pytest.mark.slow
 def test_signal_to_noise_of_two_seeds_has_other_noise():
     method = purepg.PolicyGradient(two_states(num_games=8), estimators.make("reinforce-loo"))
     hyper = purepg.Hyperparams(0.0, discount=0.9)  # both stay where they start
@@ -525,6 +544,7 @@ def made_up(difference, spread, num_batches, seed):
     return diagnostics.statistics_of(of("Bandit"), moments, truth, 1.0)
 
 
+@pytest.mark.slow
 def test_a_bias_is_told_from_thousands_of_components():
     """Without one p is uniform, and the largest |z| is no sign; with one p is small, also of correlated components."""
     without = np.array([made_up(0.0, 0.5, 200, seed).bias_p_value for seed in range(60)])
@@ -536,6 +556,7 @@ def test_a_bias_is_told_from_thousands_of_components():
     assert made_up(0.2 * rng.normal(size=3000), 0.5, 200, 0).bias_p_value < 1e-6
 
 
+@pytest.mark.slow
 def test_rare_events_are_no_bias_and_a_missing_layer_is():
     """A table of which most states are seldom met: |z| is in the millions where one never was."""
     task = of("CliffWalking", 30)
@@ -553,6 +574,7 @@ def test_rare_events_are_no_bias_and_a_missing_layer_is():
     assert found.bias_p_value < 1e-6
 
 
+@pytest.mark.slow
 def test_what_is_not_finite_is_no_signal():
     task, params = of("Bandit"), {"table": jnp.zeros((1, 10))}
     params = jax.tree.map(lambda x: x * jnp.nan, task.bind_policy().init(jax.random.key(0)))
@@ -564,6 +586,7 @@ def test_what_is_not_finite_is_no_signal():
         assert np.isnan(value)
 
 
+@pytest.mark.slow
 def test_statistics_at_a_reward_scale_are_shown_in_plain_rewards():
     task = two_states(num_games=4)
     params = task.bind_policy().init(jax.random.key(0))

@@ -40,6 +40,7 @@ def method(spec=CARTPOLE, collect=None, policy=None, name="reinforce"):
 # What has an effect
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_parameters_without_effect(name):
     """Of every environment: those in the table, no others; its defaults pass."""
@@ -130,6 +131,7 @@ class Branching(Maze):
         return super().step_env(key, state, action, params) if params.seen > 0 else None
 
 
+@pytest.mark.slow
 def test_one_without_effect_is_warned_of_where_it_is_run():
     with pytest.warns(UserWarning, match="masscart has no effect in 'CartPole-v1'.*total_mass"):
         purepg.run(method(), with_params(masscart=10.0), 1, 1, evaluation_games=0)
@@ -154,6 +156,7 @@ def test_parameters_for_different_numbers_of_replicates_are_refused():
 # The time limit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("collect", [purepg.Games(2), purepg.Segments(2, 8)])
 @pytest.mark.parametrize("limit", [7, 600])
 def test_games_are_as_long_as_the_limit_in_use(collect, limit):
@@ -169,6 +172,7 @@ def test_games_are_as_long_as_the_limit_in_use(collect, limit):
     assert result.method.task.max_steps == limit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["q-learning", "dqn", "cem"])
 def test_other_methods_follow_the_limit_too(name):
     spec = purepg.environment("FrozenLake-misc")
@@ -182,6 +186,7 @@ def test_other_methods_follow_the_limit_too(name):
     assert result.method.task.max_steps == 150
 
 
+@pytest.mark.slow
 def test_a_swept_limit_is_one_program_that_cuts_each_at_its_own(tmp_path):
     over = {"env.max_steps_in_episode": [20, 520]}
     study = purepg.sweep(
@@ -196,6 +201,7 @@ def test_a_swept_limit_is_one_program_that_cuts_each_at_its_own(tmp_path):
     assert len(again.parts) == 1  # nothing is trained anew
 
 
+@pytest.mark.slow
 def test_the_pure_functions_follow_it_too():
     hyper = with_params(max_steps_in_episode=510, **ENDLESS)
     state = purepg.init(method(), hyper, jax.random.key(0))
@@ -205,6 +211,7 @@ def test_the_pure_functions_follow_it_too():
     assert (played.lengths == 510).all()
 
 
+@pytest.mark.slow
 def test_a_limit_that_is_concrete_is_followed_beside_what_is_traced():
     @jax.jit
     def length(gravity):
@@ -255,6 +262,7 @@ def test_a_parameter_of_another_shape_is_refused():
 # What is called solved
 
 
+@pytest.mark.slow
 def test_solved_is_said_of_the_physics_that_it_is_known_for():
     result = purepg.run(method(), None, 1, 1, evaluation_games=0)
     assert result.dataset.attrs["environment"] == "CartPole-v1"

@@ -282,6 +282,7 @@ def game(name):
     return play, jax.eval_shape(policy.init, jax.random.key(0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*GYMNAX, *OURS])
 def test_every_environment_can_be_rolled_out(name):
     """Traced to the last step, which finds every clash of shapes and types; compiling all of them takes minutes."""

@@ -92,6 +92,7 @@ def check_both_are_found(where, project):
         assert printed[3].startswith(f"MyEnv {folder}"), printed
 
 
+@pytest.mark.slow
 def test_in_the_current_folder_beside_an_editable_install(editable, project):
     check_both_are_found(editable, project)
 
@@ -118,6 +119,7 @@ def test_where_ours_took_the_name_first_one_line_says_so(editable, tmp_path):
     assert last.endswith("put the latter's folder before purepg's on the path, or rename it")
 
 
+@pytest.mark.slow
 def test_ours_under_two_names_registers_once(editable, tmp_path):
     (tmp_path / "envs.py").touch()
     program = (
@@ -127,6 +129,7 @@ def test_ours_under_two_names_registers_once(editable, tmp_path):
     assert output(editable[0], "-P", "-c", program, cwd=tmp_path) == "fine\n"
 
 
+@pytest.mark.slow
 def test_the_command_reaches_both(editable, project):
     folder, spec = project
     python, _ = editable

@@ -120,6 +120,7 @@ def trained(env, policy=SOFTMAX, collect=None, target="reward_to_go"):
     return purepg.run(method, None, 1, 1, evaluation_games=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "env",
     [RewardInAList, EndInAList, PythonNumbers, Bytes, HalfPrecision, OwnDiscrete],
@@ -132,6 +133,7 @@ def test_is_played_to_its_limit(env, collect):
     assert result.dataset["evaluation_return"].values == 6
 
 
+@pytest.mark.slow
 def test_without_a_limit_of_its_own_it_has_the_one_that_is_given():
     assert trained(NoLimit, collect=purepg.Games(2, max_steps=3)).dataset["return"].values == 3
     with pytest.raises(InvalidInput, match="give max_steps"):
@@ -188,6 +190,7 @@ def linear(params, observation):
     return observation.astype(jnp.float32) @ params["w"]
 
 
+@pytest.mark.slow
 def test_functions_of_the_user_see_the_environments_own_type():
     network = purepg.Functions(seen_by_init, linear)
     assert trained(Bytes, purepg.Softmax(network)).dataset["return"].values == 6

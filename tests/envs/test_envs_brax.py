@@ -32,6 +32,7 @@ def played(env, actions, params=None):
     return jax.lax.scan(step, env.reset_env(KEY, params)[1], actions)[1]
 
 
+@pytest.mark.slow
 @needs_brax
 def test_a_game_is_brax_own():
     env = environments.resolve(SPEC)
@@ -52,6 +53,7 @@ def test_a_game_is_brax_own():
     np.testing.assert_array_equal(ours[2], done > 0.5)
 
 
+@pytest.mark.slow
 @needs_brax
 def test_a_fallen_pole_terminates_and_the_limit_truncates():
     env = environments.resolve(SPEC)
@@ -64,6 +66,7 @@ def test_a_fallen_pole_terminates_and_the_limit_truncates():
     np.testing.assert_array_equal(still[3], np.arange(1, NUM_STEPS + 1) >= 3)
 
 
+@pytest.mark.slow
 @needs_brax
 def test_the_gradient_through_the_game_agrees_with_finite_differences():
     env = environments.resolve(SPEC)
@@ -82,6 +85,7 @@ def test_the_gradient_through_the_game_agrees_with_finite_differences():
     np.testing.assert_array_equal(jax.jit(jax.grad(moved(env)))(actions), 0.0)
 
 
+@pytest.mark.slow
 @needs_brax
 def test_purepg_trains_on_it():
     preset = presets.preset(SPEC, "gae")

@@ -64,6 +64,7 @@ def test_is_a_gymnax_environment(env):
     assert env.supports_transition_gradients == (not discrete(env))
 
 
+@pytest.mark.slow
 def test_reset_and_step_shapes_and_dtypes(env):
     params = env.default_params
     obs, state = jax.tree.map(np.asarray, jax.jit(env.reset_env)(KEY, params))
@@ -91,6 +92,7 @@ def test_state_keeps_structure_and_dtypes(env):
     assert spec(before) == spec(after[:2])
 
 
+@pytest.mark.slow
 def test_scan_of_auto_reset_steps_under_jit_and_vmap(env):
     params = env.default_params
     actions = random_actions(env, (300, GAMES))

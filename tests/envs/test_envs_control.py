@@ -62,6 +62,7 @@ def numbers(params):
 # What all of them do
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WITH_STATE)
 def test_rollout_gradient_against_finite_differences(name):
     """d return / d (actions, first state) of a whole rollout, transition gradients on, in float64."""
@@ -96,6 +97,7 @@ def test_rollout_gradient_against_finite_differences(name):
                 np.testing.assert_allclose(gradient[index], difference, rtol=rtol, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_transitions_are_detached_unless_asked_for(env):
     """Off: the next state carries nothing, and only the reward's own gradient is left."""
     params, start = env.default_params, env.reset_env(KEY, env.default_params)[1]
@@ -139,6 +141,7 @@ def test_gradient_reaches_params(env):
     assert np.any(gradient)
 
 
+@pytest.mark.slow
 def test_params_can_be_swept(env):
     """Every number of the params at once under vmap, against one after another."""
     params = env.default_params
@@ -225,6 +228,7 @@ def lqr_return(model, gain, action_std, discount):
     return total
 
 
+@pytest.mark.slow
 def test_lqr_mean_return_is_that_of_its_exact_arrays():
     env, games = LQR(**NOISY, max_steps=30), 20_000
     params, gain, std, discount = env.default_params, np.array([[1.0, 1.5]]), 0.5, 0.95
@@ -292,6 +296,7 @@ def test_point_mass_against_a_loop():
     np.testing.assert_allclose(seen, [*(position - p["goal"]), *velocity], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_point_mass_starts_in_its_square():
     env = PointMass(start_range=2.0, goal=(5.0, 5.0))
     states = jax.vmap(lambda key: env.reset_env(key, env.default_params)[1])(jax.random.split(KEY, 500))
@@ -349,6 +354,7 @@ def test_cartpole_energy_changes_by_the_work_of_the_force():
     np.testing.assert_allclose(gained, work, atol=5e-3)
 
 
+@pytest.mark.slow
 def test_cartpole_can_be_swung_up_and_kept_up():
     """Pump energy until the pole is nearly up, then balance: the return the module promises."""
     env = CartPoleSwingUp()
@@ -419,6 +425,7 @@ def test_ball_is_thrown_once():
     assert again.landing == state.landing
 
 
+@pytest.mark.slow
 def test_ball_gradient_of_a_throw():
     """Over the wall and short of it the slope of the range, at the wall and outside the bounds none."""
     slope = jax.grad(lambda angle: throw(BallAgainstWall(), angle[None])[0])
@@ -439,6 +446,7 @@ def just_clearing(height):
 SPREADS = [(0.9, 0.1), (1.2, 0.3), (0.2, 0.5), (0.874, 0.01), (-0.5, 0.2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mean", "std"), SPREADS)
 @pytest.mark.parametrize("height", [0.0, 3.0, 30.0])
 def test_ball_expected_reward_against_adaptive_quadrature(mean, std, height):
@@ -458,6 +466,7 @@ def test_ball_expected_reward_against_adaptive_quadrature(mean, std, height):
         np.testing.assert_allclose(got, sum(pieces), atol=1e-9)
 
 
+@pytest.mark.slow
 def test_ball_expected_reward_against_monte_carlo():
     env, draws = BallAgainstWall(), 100_000
     for mean, std in SPREADS:
@@ -480,6 +489,7 @@ def sure(samples, expected):
     return np.abs(samples.mean(axis=1) - np.asarray(expected)) < 4 * error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mean", "std"), [(0.9, 0.1), (0.8, 0.2)])
 def test_ball_score_function_is_right_and_pathwise_is_not(mean, std):
     env = BallAgainstWall()
@@ -500,6 +510,7 @@ def test_ball_without_a_wall_both_are_right():
         assert sure(samples, true).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mean", "std"), SPREADS)
 def test_ball_what_pathwise_misses_are_the_jumps(mean, std):
     """d/dμ E r = E r′ + Σ_j jump_j p(θ_j), times ε_j for σ; and the gradient against finite differences."""
@@ -523,6 +534,7 @@ def test_ball_what_pathwise_misses_are_the_jumps(mean, std):
     np.testing.assert_allclose(true.std - limit.std, (missed * noise).sum(), rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_ball_numbers_of_the_module():
     """Where pathwise stops and where the best is, σ = 0.1."""
     env, means = BallAgainstWall(), jnp.arange(0.4, 1.3, 0.005)
@@ -534,6 +546,7 @@ def test_ball_numbers_of_the_module():
     assert np.all(limit[stops:] <= 0)
 
 
+@pytest.mark.slow
 def test_ball_gradient_is_finite_where_nothing_clears_or_reaches_the_wall():
     for env in (BallAgainstWall(wall_height=30.0), BallAgainstWall(wall_distance=50.0)):
 
@@ -593,6 +606,7 @@ def test_logistic_map_in_closed_form():
     np.testing.assert_allclose(states.x, np.sin(angle) ** 2, atol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [0.0, 100.0])
 def test_logistic_map_stays_in_its_interval(scale):
     env = LogisticMap(nudge=1.0, start_low=0.0, start_high=1.0)
@@ -642,6 +656,7 @@ def test_logistic_map_gradient_grows_at_the_lyapunov_exponent():
     np.testing.assert_allclose(log_growth(2.5, 30, [settled]) / 30, np.log(0.5), rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_logistic_map_pathwise_variance_explodes_with_the_horizon():
     """The gradient of a game's return by a shift of all its actions: its spread doubles at every step."""
     env, games = LogisticMap().with_transition_gradients(), 4000

@@ -78,6 +78,7 @@ def test_chain_moves_and_ends():
     assert step(env, 4, 0) == (4, 4, 0.0, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("length", "start"), [(1, 1), (2, 1), (5, 3), (6, 3)])
 def test_chain_starts_in_the_middle(length, start):
     env = Chain(length)
@@ -101,6 +102,7 @@ def test_chain_slip_goes_the_other_way():
     assert float(model.reward[3, 1, 4]) == 0.0
 
 
+@pytest.mark.slow
 def test_chain_games_end_at_different_times():
     env, games = Chain(), 500
     actions = np.random.default_rng(0).integers(2, size=(300, games))

@@ -46,6 +46,7 @@ def test_every_transition_and_reward(pair):
     np.testing.assert_array_equal(params.reward, reward)
 
 
+@pytest.mark.slow
 def test_the_exact_model_says_the_same(pair):
     ours, theirs = pair
     model, terminal = jax.tree.map(np.asarray, ours.exact_model()), ours.default_params.terminal
@@ -101,6 +102,7 @@ def test_time_limits():
     assert gymnasium.spec("CliffWalking-v1").max_episode_steps is None  # ours is stated in its docstring
 
 
+@pytest.mark.slow
 def test_the_best_ways():
     """13 steps along the cliff; a taxi's best return over uniform starts (by value iteration, no discount)."""
     cliff = CliffWalking().exact_model()

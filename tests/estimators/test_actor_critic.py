@@ -171,11 +171,13 @@ def test_the_reference_agrees_with_the_exact_gradient():
 # Without bias where V = V^π
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_with_the_exact_value_the_expectation_is_the_gradient_by_enumeration(target):
     np.testing.assert_allclose(mean_estimate(TARGETS[target], VALUE), EXACT, **FLOAT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_limit_cuts_off_late_rows_and_nothing_else(target):
     """After 2 steps V continues: Σ_{t<2} γ^t E ∇log π Q^π with the Q of the game without limit."""
@@ -185,6 +187,7 @@ def test_a_limit_cuts_off_late_rows_and_nothing_else(target):
     assert np.abs(expected - exact.policy_gradient(*MODEL, LOGITS, GAMMA, horizon=2)).max() > 0.01
 
 
+@pytest.mark.slow
 def test_a_limit_of_the_problem_is_left_to_the_rewards():
     """time_limit "objective" with a critic as mere baseline, whatever its V: ∇ of the return up to the limit."""
     estimator = actor_critic("reward_to_go", time_limit="objective")
@@ -218,6 +221,7 @@ def test_lambda_mixes_the_biases_of_all_n():
     assert np.abs(expected - EXACT).max() > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["reward_to_go", "n_step"])
 def test_a_wrong_value_that_is_only_subtracted_biases_nothing(name):
     estimator = replace(TARGETS[name], n=STEPS)
@@ -227,6 +231,7 @@ def test_a_wrong_value_that_is_only_subtracted_biases_nothing(name):
 # Played
 
 
+@pytest.mark.slow
 def test_actor_critic_by_sampling():
     """4 standard errors, V^π in the critic's table: the values in the rows are those of the right states."""
     games = task(purepg.Games(20))
@@ -313,6 +318,7 @@ def assert_close(actual, expected):
 SHARED = {name: replace(e, critic=critics.SharedCritic()) for name, e in TARGETS.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("trace_decay", "same"), [(0.0, "td"), (1.0, "reward_to_go")])
 def test_gae_at_its_ends(trace_decay, same):
     """λ = 0 is TD(0), λ = 1 the Monte-Carlo return: the whole estimates, gradient for gradient."""
@@ -358,6 +364,7 @@ def test_rows_are_weighted_by_the_games_own_time():
     assert np.abs(weighted_scores(wrong, advantage) - actual).max() > 0.01
 
 
+@pytest.mark.slow
 def test_segments_are_weighted_by_time_when_played():
     """The estimate is that of the rows which the same key collects; their times go on from segment to segment."""
     estimator = TARGETS["td"]
@@ -418,6 +425,7 @@ def batch(steps):
     return jax.tree.map(lambda x: np.moveaxis(x[chosen, ..., 0], 0, 1), rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("garbage", GARBAGE)
 @pytest.mark.parametrize(
     "estimator",
@@ -441,6 +449,7 @@ def test_values_that_mean_nothing_are_not_read(estimator, garbage):
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(odd))
 
 
+@pytest.mark.slow
 def test_next_values_after_a_termination_inside_a_segment_are_not_read():
     """The next row's value there is a fresh game's; `bootstrap_value` is read at cuts and in the last row only."""
     rows = segment_rows()

@@ -130,6 +130,7 @@ def test_value_is_what_the_critic_said():
     np.testing.assert_array_equal(values(Value(), returns, rows), rows.value)
 
 
+@pytest.mark.slow
 def test_optimal_is_the_ratio_over_all_other_games():
     returns, rows = batch(0)
     product, square = scores(returns, rows)

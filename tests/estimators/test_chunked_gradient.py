@@ -64,6 +64,7 @@ def assert_close(actual, expected):
 SIZES = [1, 3, 256, 450, 1000, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows_per_chunk", SIZES)
 def test_the_gradient_is_that_of_the_whole_sum(rows_per_chunk, whole):
     gradient, _ = in_chunks(rows_per_chunk)(*problem())
@@ -89,6 +90,7 @@ def dead_from(row):
     return params, mask, (jnp.where(over[..., None], jnp.nan, x), index, weight)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows_per_chunk", [10, 50])
 def test_chunks_without_a_live_row_add_nothing_whatever_is_in_them(rows_per_chunk):
     """Chunks that divide a step's 50 games, so that the NaN rows fill chunks of their own."""
@@ -105,6 +107,7 @@ def test_no_live_row_at_all_is_a_gradient_of_zero():
     jax.tree.map(lambda x: np.testing.assert_array_equal(x, 0.0), (gradient, extra))
 
 
+@pytest.mark.slow
 def test_chunks_are_passed_over_only_where_all_rows_are_dead():
     """One live row in the last place keeps its chunk."""
     params, mask, (x, index, _) = problem()
@@ -116,6 +119,7 @@ def test_chunks_are_passed_over_only_where_all_rows_are_dead():
     assert_close(gradient, expected)
 
 
+@pytest.mark.slow
 def test_mapped_over_seeds_as_one_by_one():
     """A chunk that another seed needs is not passed over; wholly dead ones still add nothing, NaN or not."""
     cases = [dead_from(row) for row in (2, 4, 9)]
@@ -126,6 +130,7 @@ def test_mapped_over_seeds_as_one_by_one():
         assert_close(jax.tree.map(lambda x: x[i], together), alone(*case))  # noqa: B023
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_devices", [1, 2, 8])
 @pytest.mark.parametrize("limit", [256, 65_536])
 def test_little_is_computed_in_vain(limit, num_devices):

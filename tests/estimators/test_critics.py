@@ -79,6 +79,7 @@ def learned_value(target, collect, critic, time_limit):
     return float(train(KEY))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "collect", "critic"),
     [
@@ -95,6 +96,7 @@ def test_a_limit_that_is_an_artefact_does_not_show_in_v(target, collect, critic)
     assert abs(learned_value(target, collect, critic, "bootstrap") - 10) < 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("collect", "critic"), [("games", "own"), ("segments", "shared")])
 def test_truncation_taken_for_termination_gives_the_wrong_fixed_point_of_td(collect, critic):
     """The wrong one: V = 1 + γ V · 19/20, as one row in twenty ends: 6.897 instead of 10."""
@@ -103,6 +105,7 @@ def test_truncation_taken_for_termination_gives_the_wrong_fixed_point_of_td(coll
     assert abs(learned_value("td", collect, critic, "objective") - wrong) < 0.02
 
 
+@pytest.mark.slow
 def test_monte_carlo_learns_the_return_up_to_the_limit():
     """Right for J up to the limit: the mean over rows of Σ_{k<20−t} γ^k, 6.047; for the endless game it is wrong."""
     remaining = np.arange(1, LIMIT + 1)
@@ -197,6 +200,7 @@ def gradient_of_squared_error(value, rows):
     return quick_jit(jax.grad(loss))
 
 
+@pytest.mark.slow
 def test_a_shared_critics_gradient_is_that_of_its_squared_error():
     """−c ∇ (1/N) Σ_rows (y − V)²."""
     rows, estimator = some_rows(), actor_critic(critics.SharedCritic())
@@ -233,6 +237,7 @@ def test_the_value_coefficient_leaves_the_policys_gradient_as_it_is():
     )
 
 
+@pytest.mark.slow
 def test_a_critic_of_its_own_adds_nothing_to_the_policys_gradient_and_learns_itself():
     params, state, estimate = estimating(actor_critic(critics.OwnCritic(NETWORK)))
     for coefficient in (0.5, 5.0):
@@ -278,6 +283,7 @@ def adam_by_hand():
     return course
 
 
+@pytest.mark.slow
 def test_a_critic_takes_a_step_down_the_squared_error(adam_by_hand):
     params, state, estimate = estimating(actor_critic(critics.OwnCritic(NETWORK)))
     after = estimate(HYPER, params, state, some_rows()).state.learned.critic
@@ -286,6 +292,7 @@ def test_a_critic_takes_a_step_down_the_squared_error(adam_by_hand):
     jax.tree.map(np.testing.assert_array_equal, after.params, after.copy)
 
 
+@pytest.mark.slow
 def test_several_steps_and_the_copy_moves_by_its_share_after_each(adam_by_hand):
     params, state, estimate = estimating(actor_critic(critics.OwnCritic(NETWORK, 2, target_rate=0.25)))
     after = estimate(HYPER, params, state, some_rows()).state.learned.critic
@@ -295,6 +302,7 @@ def test_several_steps_and_the_copy_moves_by_its_share_after_each(adam_by_hand):
     jax.tree.map(lambda a, e: np.testing.assert_allclose(a, e, atol=1e-4), after.params, second)
 
 
+@pytest.mark.slow
 def test_v_is_the_copys():
     estimator = actor_critic(critics.OwnCritic(NETWORK, target_rate=0.25))
     params, state, _ = estimating(estimator)
@@ -306,6 +314,7 @@ def test_v_is_the_copys():
     np.testing.assert_allclose(value, network_value(copy, rows.observation), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_critic_learns_after_its_use():
     """The rows' values and the estimate are those of the state before the update."""
     estimator = actor_critic(critics.OwnCritic(purepg.Table()))

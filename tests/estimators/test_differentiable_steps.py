@@ -54,6 +54,7 @@ def moved(optimizer, field, largest, start=0.5):
 FIELDS = ("learning_rate", "entropy_coefficient", "value_coefficient", "discount", "reward_scale")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("largest", [math.inf, 0.8])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop"])
 def test_training_has_the_derivatives_of_finite_differences(optimizer, largest):
@@ -68,6 +69,7 @@ def test_training_has_the_derivatives_of_finite_differences(optimizer, largest):
         np.testing.assert_allclose(derivative, expected, rtol=0.02, atol=2e-3, err_msg=field)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("largest", [math.inf, 0.8])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop"])
 def test_a_gradient_of_zero_moves_nothing_and_neither_does_its_derivative(optimizer, largest):
@@ -76,6 +78,7 @@ def test_a_gradient_of_zero_moves_nothing_and_neither_does_its_derivative(optimi
     assert jax.grad(moved(optimizer, "max_gradient_norm", largest, start=0.0))(largest) == 0
 
 
+@pytest.mark.slow
 def test_reinforce_and_a_critic_of_its_own_are_differentiated_through():
     """Real estimators: two games that see no state of many, so that most of a table is never moved."""
     chosen = dataclasses.replace(estimators.make("gae"), critic=purepg.OwnCritic(purepg.Table()))  # pyright: ignore
@@ -91,6 +94,7 @@ def test_reinforce_and_a_critic_of_its_own_are_differentiated_through():
     assert gradient.learning_rate != 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("largest", [math.inf, 1e-3, 5.0, 0.0])
 def test_values_are_optaxs_to_the_bit(largest):
     tree = {"a": jax.random.normal(jax.random.key(0), (5, 3)), "b": jnp.array([0.0, 2.0])}

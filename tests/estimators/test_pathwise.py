@@ -30,6 +30,7 @@ def with_gain(task, gain):
     return params
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", ["pathwise", "reinforce", "reinforce-loo"])
 @pytest.mark.parametrize(
     ("name", "gain", "discount"),
@@ -82,6 +83,7 @@ def sampled_objective(task, estimator, state, key, params):
     return total / num_games / (1 if value is None else num_steps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("collect", [purepg.Games(3, 8), purepg.Segments(3, 6, max_steps=4)])
 def test_the_gradient_is_that_of_the_sampled_return(collect):
     """Along random directions, by central differences; resets, cuts and the terminal value included."""
@@ -105,6 +107,7 @@ def test_the_gradient_is_that_of_the_sampled_return(collect):
         assert slope == pytest.approx((up - down) / (2 * step), rel=0.02, abs=2e-4)
 
 
+@pytest.mark.slow
 def test_the_state_carried_on_has_no_gradient():
     """A second segment is differentiated from where it starts, not through the one before."""
     task, estimator, params, state = point_mass(purepg.Segments(3, 6, max_steps=4))
@@ -117,6 +120,7 @@ def test_the_state_carried_on_has_no_gradient():
     assert all((x == 0).all() for x in jax.tree.leaves(gradient))
 
 
+@pytest.mark.slow
 def test_a_policy_without_noise():
     task = purepg.Task("PointMass", purepg.Gaussian(purepg.MLP((4,)), "fixed", 0.0), purepg.Games(2, 5))
     method = purepg.PolicyGradient(task, estimators.Pathwise())
@@ -164,6 +168,7 @@ class Pit(environment.Environment[PitState, PitParams]):
         return spaces.Box(-np.inf, np.inf, (1,))
 
 
+@pytest.mark.slow
 def test_what_follows_the_end_of_a_game_does_not_poison_the_gradient():
     task = purepg.Task(
         "tests.test_pathwise:Pit" if __name__.startswith("tests") else "test_pathwise:Pit", LINEAR
@@ -195,6 +200,7 @@ def test_refusals(task, estimator, message):
         estimator.check(task)
 
 
+@pytest.mark.slow
 def test_the_entropy_bonus_enters_the_update_and_not_the_estimate():
     task, estimator, params, state = point_mass(purepg.Games(3, 8))
 
@@ -209,6 +215,7 @@ def test_the_entropy_bonus_enters_the_update_and_not_the_estimate():
     jax.tree.map(np.testing.assert_array_equal, with_bonus.policy_gradient, without.policy_gradient)
 
 
+@pytest.mark.slow
 def test_the_parameters_in_use_say_whether_an_environment_is_differentiable():
     """Not the defaults; of several replicates all have to be. What is traced passes."""
     spec = purepg.environment("PointRobot-misc")

@@ -55,11 +55,13 @@ UNBIASED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", UNBIASED)
 def test_expectation_is_the_gradient_by_enumeration(name):
     np.testing.assert_allclose(mean_estimate(UNBIASED[name]), exact_gradient(), **FLOAT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_games", [1, 2, 3])
 def test_mean_baseline_shrinks_the_gradient_by_one_game(num_games):
     """The row's own game is in the mean: exactly (N − 1)/N of the gradient, nothing at N = 1."""
@@ -67,6 +69,7 @@ def test_mean_baseline_shrinks_the_gradient_by_one_game(num_games):
     np.testing.assert_allclose(actual, (num_games - 1) / num_games * exact_gradient(), **FLOAT)
 
 
+@pytest.mark.slow
 def test_moving_baseline_is_unbiased_whatever_the_past():
     estimator = UNBIASED["moving"]
     past = every_batch(2)
@@ -77,6 +80,7 @@ def test_moving_baseline_is_unbiased_whatever_the_past():
     np.testing.assert_allclose(mean_estimate(estimator, state=state), exact_gradient(), **FLOAT)
 
 
+@pytest.mark.slow
 def test_without_discount_weighting_the_mean_is_the_undiscounted_visit_direction():
     """Σ_t E ∇log π Q without γ^t; it is not the gradient."""
     actual = mean_estimate(estimators.ScoreFunction(discount_weighting=False))
@@ -93,6 +97,7 @@ def test_normalized_advantages_are_biased_in_direction():
     assert cosine(mean_estimate(normalized), exact_gradient()) < 1 - 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("value", "games"), [(0.1, 32), (100.1, 100), (-3.3e7, 1000), (0.0, 4)])
 def test_equal_advantages_are_standardised_to_nothing(value, games):
     """Rounding of their mean is no direction, nor is what rounding has left of equal returns less their mean."""
@@ -105,6 +110,7 @@ def test_equal_advantages_are_standardised_to_nothing(value, games):
     np.testing.assert_array_equal(np.asarray(standardize(rounding, mask, equal))[mask], 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [1e-12, 1.0, 1e12])
 @pytest.mark.parametrize("offset", [0.0, -1e3])
 def test_standardised_advantages_have_mean_0_and_deviation_1_at_any_scale(scale, offset):
@@ -156,12 +162,14 @@ def test_what_has_another_shape_is_named():
     assert message(plain, rows._replace(value=square[0])).startswith("value has shape (2,)")
 
 
+@pytest.mark.slow
 def test_mean_over_alive_games_is_biased_in_direction():
     """By enumeration, so any angle beyond rounding is proof; the mean over all games has none."""
     assert cosine(mean_estimate(with_baseline(MeanOverAlive())), exact_gradient()) < 1 - 1e-3
     assert cosine(mean_estimate(with_baseline(baselines.Mean())), exact_gradient()) > 1 - 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("better", "baseline", "variance"),
     [(0.5, 0.0, 0.0625), (0.5, 0.5, 0.0), (0.9, 0.0, 0.0009), (0.9, 0.9, 0.0576), (0.9, 0.1, 0.0)],
@@ -188,6 +196,7 @@ def test_variance_on_a_bandit_is_the_known_one(better, baseline, variance):
     np.testing.assert_allclose(mean, better * (1 - better) * np.array([1, -1]), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_entropy_bonus_enters_the_update_and_not_the_estimate():
     """Its gradient is (1/N) Σ_rows ∇H(π(·|s)); `policy_gradient` does not contain it."""
     rows = jax.tree.map(lambda x: x[5], every_batch(2).rows)
@@ -206,6 +215,7 @@ def test_entropy_bonus_enters_the_update_and_not_the_estimate():
     np.testing.assert_array_equal(plain.other_gradient["table"], 0.0)
 
 
+@pytest.mark.slow
 def test_reward_scale_scales_the_estimate_and_not_the_reported_return():
     rows = jax.tree.map(lambda x: x[5], every_batch(2).rows)
     hyper = dataclasses.replace(HYPER, reward_scale=0.1)
@@ -218,6 +228,7 @@ def test_reward_scale_scales_the_estimate_and_not_the_reported_return():
 PRESETS = [name for name, e in estimators.NAMES.items() if isinstance(e, estimators.ScoreFunction)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("critic", [None, purepg.OwnCritic(purepg.Table(), steps=2)], ids=["its own", "own"])
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_estimates_in_the_shape_of_its_parameters(name, critic):
@@ -242,6 +253,7 @@ def test_every_preset_estimates_in_the_shape_of_its_parameters(name, critic):
     assert {"return", "length", "steps", "entropy"} <= estimate.metrics.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows_per_chunk", [7, 30, 100])
 def test_chunks_change_the_gradient_by_rounding_only(rows_per_chunk):
     method = purepg.PolicyGradient(
@@ -273,6 +285,7 @@ def z_scores(task, estimator, hyper, reference, num_batches, key=0):
     return np.abs(deviation).max(), np.abs(reference / np.where(error > 0, error, np.inf)).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["reinforce-total", "reinforce", "reinforce-loo"])
 def test_short_corridor_by_sampling(name):
     """4 standard errors; the games are long enough that their limit does not show."""
@@ -288,6 +301,7 @@ def test_short_corridor_by_sampling(name):
     assert signal > 8  # an estimator without signal would be refused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("estimator", "discount_weighting"),
     [(estimators.make("reinforce-loo"), True), (estimators.ScoreFunction(discount_weighting=False), False)],
@@ -310,6 +324,7 @@ def test_gridworld_by_sampling(estimator, discount_weighting):
     assert z_scores(task, estimator, HYPER, other, 1000)[0] > 8
 
 
+@pytest.mark.slow
 def test_dropping_the_discount_weight_can_point_the_wrong_way():
     """A long detour: what comes late weighs too much without γ^t, and ascent lowers J."""
     gradient, dropped, *_ = wrong_way_example()
@@ -338,6 +353,7 @@ def wrong_way_example():
     return *gradients, transition, reward
 
 
+@pytest.mark.slow
 def test_the_wrong_way_example_holds_for_the_estimator():
     """The same example through the estimator, by sampling: 4 standard errors."""
     gradient, dropped, transition, reward = wrong_way_example()
@@ -361,6 +377,7 @@ def _refuse(primals, tangents):
     raise AssertionError("the environment was differentiated")
 
 
+@pytest.mark.slow
 def test_the_environment_is_never_differentiated():
     task = purepg.Task("test_score_function:TrapEnvironment", collect=purepg.Games(2, 5))
     params = task.bind_policy().init(jax.random.key(0))

@@ -36,6 +36,7 @@ def evaluate(transition, reward, actions, discount):
     return np.linalg.solve(np.eye(len(actions)) - discount * chain, reward[states, actions])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_against_all_policies(seed):
     transition, reward = random_mdp(seed)
@@ -141,6 +142,7 @@ def test_discount_one_against_all_policies_that_end():
     assert solved > 10
 
 
+@pytest.mark.slow
 def test_ties_keep_the_old_action_and_stop():
     transition, reward = random_mdp(4)
     once, twice = ([0, 1, 1], [0, 0, 1])  # the same two actions, one of them given twice
@@ -167,6 +169,7 @@ def test_infinite_optima_are_refused():
         exact.policy_iteration(maze(0.01)[0], stay_pays, 1)
 
 
+@pytest.mark.slow
 def test_jit_and_vmap_agree_with_concrete():
     transition = np.stack([random_mdp(seed)[0] for seed in range(3)])
     reward = np.stack([random_mdp(seed)[1] for seed in range(3)])

@@ -36,6 +36,7 @@ STAY_PAYS = np.array([[1.0, 0.0], [0.0, 0.0]])
 START = np.array([1.0, 0.0])
 
 
+@pytest.mark.slow
 def test_two_states_by_hand():
     policy = np.array([[0.5, 0.5], [0.5, 0.5]])
     v, q = exact.policy_evaluation(STAY_OR_GO, STAY_PAYS, policy, 0.5)
@@ -52,6 +53,7 @@ def test_two_states_by_hand():
     )
 
 
+@pytest.mark.slow
 def test_endless_reward_of_one_is_worth_ten_at_discount_nine_tenths():
     v, q = exact.policy_evaluation([[[1.0]]], [[1.0]], [0], 0.9)
     np.testing.assert_allclose([v[0], q[0, 0]], [10, 10], rtol=1e-14)
@@ -60,6 +62,7 @@ def test_endless_reward_of_one_is_worth_ten_at_discount_nine_tenths():
     assert exact.occupancy([[[1.0]]], [1.0], [0], 0.9) == 0  # without the reward it looks terminal
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p", [0.05, 0.3, 2 - np.sqrt(2), 0.95])
 def test_short_corridor_closed_form(p):
     v, _ = exact.policy_evaluation(*corridor(), aliased(p), 1)
@@ -168,6 +171,7 @@ def test_finite_horizon_grows_into_the_infinite_one():
         assert abs(error) <= 0.8**horizon * np.abs(reward).max() / 0.2 + 1e-14
 
 
+@pytest.mark.slow
 def test_discount_one_needs_an_end_only_where_it_matters():
     go, stay = np.array([1, 0]), np.array([0, 0])
     v, q = exact.policy_evaluation(STAY_OR_GO, STAY_PAYS, go, 1)
@@ -221,6 +225,7 @@ def test_concrete_inside_a_trace_stays_concrete():
     np.testing.assert_allclose(jax.jit(inside)(0.0), want, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_traced_agrees_with_concrete_under_jit_and_vmap():
     transition, reward, initial, _ = random_mdp(7)
     policies = np.random.default_rng(8).dirichlet(np.ones(A), (5, S))

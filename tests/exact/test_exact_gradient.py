@@ -51,6 +51,7 @@ def test_bandit_by_hand():
         np.testing.assert_allclose(gradient, [[0.09, -0.09]], rtol=1e-14)
 
 
+@pytest.mark.slow
 def test_two_states_by_hand():
     # Action 0 stays and pays 1, action 1 ends: v = p / (1 − γp), dv/dp = 1 / (1 − γp)², dp/dθ₀ = p (1 − p).
     transition = np.array([[[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [0.0, 1.0]]])
@@ -66,6 +67,7 @@ def test_two_states_by_hand():
     np.testing.assert_allclose(gradient, [[slope, -slope], [0, 0]], rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("discount", "ends"), [(0.0, 0.0), (0.9, 0.0), (0.999, 0.0), (1.0, 0.2)])
 def test_theorem_is_the_derivative(discount, ends):
     transition, reward, initial, logits = random_mdp(0, ends)
@@ -78,6 +80,7 @@ def test_theorem_is_the_derivative(discount, ends):
     np.testing.assert_allclose(gradient, differences, rtol=1e-5, atol=1e-6 * np.abs(gradient).max())
 
 
+@pytest.mark.slow
 def test_theorem_up_to_a_horizon_is_the_derivative():
     transition, reward, initial, logits = random_mdp(1)
     for discount in (0.0, 0.9, 1.0):
@@ -111,6 +114,7 @@ def enumerate_games(transition, reward, initial, logits, discount, horizon):
     return value, gradient, dropped
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("discount", [0.7, 1.0])
 def test_against_enumeration_of_all_games(discount):
     rng = np.random.default_rng(2)
@@ -131,6 +135,7 @@ def test_against_enumeration_of_all_games(discount):
         assert np.abs(gradient - dropped).max() > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weighting", [True, False])
 def test_finite_horizon_grows_into_the_infinite_one(weighting):
     model = (*random_mdp(3, ends=0.3), 0.9)
@@ -160,6 +165,7 @@ def test_without_discount_weighting_states_are_weighted_by_plain_visits():
     )
 
 
+@pytest.mark.slow
 def test_without_discount_weighting_shared_logits_are_led_downhill():
     # Three steps 0 → 1 → 2 → end under the same two logits. Action 0 pays 1 at the start, action 1 pays 2 at
     # the end, worth 2 γ² = ½: J = p + (1 − p) / 2 grows with p, but 1 − 2 < 0 once γ² is dropped.
@@ -203,6 +209,7 @@ def test_reward_by_next_state_counts_its_expectation():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"discount_weighting": False, "horizon": 7}])
 def test_traced_agrees_with_concrete_under_jit_and_vmap(options):
     transition, reward, initial, _ = random_mdp(7, ends=0.1)
@@ -220,6 +227,7 @@ def test_traced_agrees_with_concrete_under_jit_and_vmap(options):
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_grad_of_the_objective_under_jit_and_vmap_is_the_theorem():
     transition, reward, initial, _ = random_mdp(9, ends=0.2)
     batch = np.random.default_rng(10).normal(size=(3, S, A))

@@ -95,6 +95,7 @@ def test_golden_ratio():
     np.testing.assert_allclose(lqr_gradient(gain=[[k]], **problem), [[slope]], rtol=1e-13)
 
 
+@pytest.mark.slow
 def test_one_and_two_steps_by_hand():
     # K = 0, σ = 2, E x_0² = 3, W = 0.5: each action costs 4; S_1 = 3 + 4 + 0.5.
     problem = SCALAR | {"initial_second_moment": [[3.0]], "noise_covariance": [[0.5]]}
@@ -131,6 +132,7 @@ def plain_cost(A, B, Q, R, gain, initial_second_moment, discount, action_std, ho
     return total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("discount", "horizon", "noise"), SETTINGS)
 @pytest.mark.parametrize(("system", "gain"), GAINS)
 def test_cost_is_the_sum_of_its_steps(system, gain, discount, horizon, noise):
@@ -152,6 +154,7 @@ DERIVATIVES = jax.jit(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("discount", "horizon", "noise"), SETTINGS)
 @pytest.mark.parametrize(("system", "gain"), GAINS)
 def test_gradients_are_the_derivatives(system, gain, discount, horizon, noise):
@@ -189,6 +192,7 @@ def simulate(rng, A, B, Q, R, gain, initial_second_moment, discount, action_std,
     return total.mean(), total.std() / np.sqrt(num_games)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("discount", "horizon"), [(1.0, 10), (0.9, None)])
 @pytest.mark.parametrize(("system", "gain"), [GAINS[0], GAINS[3], GAINS[7]])
 def test_against_simulation(system, gain, discount, horizon):
@@ -202,6 +206,7 @@ def test_against_simulation(system, gain, discount, horizon):
     assert abs(mean - lqr_cost(**quiet)) > 10 * error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("system", [SCALAR, INTEGRATOR, TWO_ACTIONS])
 @pytest.mark.parametrize("discount", [0.9, 1.0])
 def test_gradient_vanishes_at_the_gain_of_the_riccati_equation(system, discount):
@@ -222,6 +227,7 @@ def test_gradient_vanishes_at_the_gain_of_the_riccati_equation(system, discount)
     )
 
 
+@pytest.mark.slow
 def test_finite_horizon_grows_into_the_infinite_one():
     problem = arguments(*GAINS[3], 0.9, None, noise=True)
     for function in (lqr_cost, lqr_gradient, lqr_std_gradient):
@@ -255,6 +261,7 @@ def test_powers_that_grow_before_they_fade():
 # Precision, jit and vmap
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("discount", "horizon"), [(0.9, None), (0.9, 12)])
 @pytest.mark.parametrize("function", [lqr_cost, lqr_gradient, lqr_std_gradient])
 def test_traced_agrees_with_concrete_under_jit_and_vmap(function, discount, horizon):
@@ -274,6 +281,7 @@ def test_traced_and_unstable_is_not_finite():
         assert not jnp.isfinite(jax.jit(lambda k: lqr_cost(**(problem | {"gain": k})))(np.array([[gain]])))
 
 
+@pytest.mark.slow
 def test_derivative_by_discount_at_zero():
     # J = x² (1 + γ M² + …) with K = 0: dJ/dγ at 0 is M² = 1, plus σ² + N for the noise.
     problem = arguments(SCALAR, np.array([[0.0]]), 0.0, None, noise=False) | {"action_std": 0.5}

@@ -40,6 +40,7 @@ if __name__ == "__main__":
 BY_STEPS = JOB.replace("Segments(4, 4, 12)", "Games(4, 50)").replace("num_updates=4", "num_steps=300")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("job", [JOB, BY_STEPS], ids=["updates", "budget of steps"])
 def test_two_processes_give_the_result_of_one_to_the_bit(job, tmp_path):
     script, out = tmp_path / "job.py", tmp_path / "run"

@@ -51,6 +51,7 @@ def branches(function, *arguments):
     return jax.jit(function).lower(*arguments).as_text().count("stablehlo.case")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_the_branch_stays_and_its_value_too(way):
     mapped = WAYS[way](rare)
@@ -91,6 +92,7 @@ def one_seed(key):
     return collection.collect(TASK, purepg.Hyperparams(), act, (), key)[1]
 
 
+@pytest.mark.slow
 def test_seeds_side_by_side_stop_early_and_play_the_same_games():
     keys = jax.random.split(jax.random.key(0), 3)
     assert branches(jax.vmap(one_seed), keys) >= 1

@@ -30,12 +30,14 @@ def start(**environment):
     return done.stdout.split()
 
 
+@pytest.mark.slow
 def test_a_second_process_reads_what_the_first_compiled(tmp_path):
     folder = str(tmp_path / "cache")
     assert start(PUREPG_CACHE=folder) == ["7", "False"]
     assert start(PUREPG_CACHE=folder) == ["7", "True"]
 
 
+@pytest.mark.slow
 def test_without_the_variable_nothing_is_kept(tmp_path):
     assert start(HOME=str(tmp_path)) == start(HOME=str(tmp_path)) == ["7", "False"]
     assert list(tmp_path.iterdir()) == []

@@ -38,6 +38,7 @@ def test_elites_are_the_best_and_equals_share_the_places_left():
     np.testing.assert_allclose(elites(jnp.zeros(8), 0.25)[0], 0.25)  # nothing to choose between
 
 
+@pytest.mark.slow
 def test_a_return_that_is_no_number_is_below_all_others_and_no_elite():
     nan, inf = jnp.nan, jnp.inf
     weight, threshold = elites(jnp.array([1, 2, nan, 3, 0, 5, 4, 2]), 0.25)
@@ -109,6 +110,7 @@ def bandit(policy=TABLE, num_games=32, arms=(0.0, 2.0, 1.0)):
     return purepg.Task(purepg.environment("Bandit", rewards=arms), policy, purepg.Games(num_games))
 
 
+@pytest.mark.slow
 def test_an_update_over_parameters_against_numpy():
     arms = np.array([0.0, 2.0, 1.0])
     method = CrossEntropy(bandit(), OverParameters(games=2), 0.25, smoothing=0.3, noise_floor=0.1)
@@ -133,6 +135,7 @@ def test_an_update_over_parameters_against_numpy():
     assert numbers["steps"].sum == 32
 
 
+@pytest.mark.slow
 def test_a_few_candidates_do_not_end_the_search():
     """Eight candidates, an eighth of them elites: one would have no deviation, and all later ones would equal it."""
     method = CrossEntropy(bandit(num_games=8))
@@ -143,6 +146,7 @@ def test_a_few_candidates_do_not_end_the_search():
         assert (state.search["table"] > 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("over", "policy"),
     [
@@ -160,6 +164,7 @@ def test_where_all_are_equally_good_the_search_stays(over, policy):
     jax.tree.map(np.testing.assert_array_equal, after, state)
 
 
+@pytest.mark.slow
 def test_a_candidates_return_is_the_mean_over_its_games():
     """Noise ten times the difference between the arms: 64 games a candidate tell them apart."""
     env = purepg.environment("Bandit", rewards=(1.0, 0.0), reward_noise=2.0)
@@ -171,6 +176,7 @@ def test_a_candidates_return_is_the_mean_over_its_games():
     assert state.params["table"][0, 0] > state.params["table"][0, 1] + 0.5
 
 
+@pytest.mark.slow
 def test_what_is_compared_is_the_discounted_return():
     """All candidates walk right, 1 is paid in the third step."""
     policy = purepg.Softmax(purepg.Table(((0.0, 1.0),)))
@@ -181,6 +187,7 @@ def test_what_is_compared_is_the_discounted_return():
     np.testing.assert_allclose(numbers["elite_threshold"].sum, 0.81, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_update_over_sessions_fits_the_elites():
     """Elites took the best arm: π jumps to it in a table, up to floor and smoothing."""
     method = CrossEntropy(bandit(), OverSessions(), 0.1, smoothing=0.2, noise_floor=0.3)
@@ -191,6 +198,7 @@ def test_an_update_over_sessions_fits_the_elites():
     assert numbers["elite_threshold"].sum == 2.0
 
 
+@pytest.mark.slow
 def test_a_networks_fit_sees_only_live_rows_of_elites():
     """Games of different length on a chain: log-likelihood of exactly what the elites did rises."""
     env = purepg.environment("Chain", length=3)
@@ -213,6 +221,7 @@ SEARCH = {"elite_fraction": 0.1, "smoothing": 0.2, "noise_floor": 0.05}
 BEST = 0.8  # five moves
 
 
+@pytest.mark.slow
 def test_sessions_solve_a_grid():
     method = CrossEntropy(GRID, OverSessions(), **SEARCH)
 
@@ -224,6 +233,7 @@ def test_sessions_solve_a_grid():
     np.testing.assert_allclose(learn(jax.random.key(0)), BEST, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_parameters_solve_a_grid_through_the_runner(tmp_path):
     method = CrossEntropy(GRID, OverParameters(), **SEARCH)
     result = purepg.run(method, HYPER, seeds=2, num_updates=30, evaluation_games=5)
@@ -238,6 +248,7 @@ def test_parameters_solve_a_grid_through_the_runner(tmp_path):
     assert games.returns.shape == (4,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("over", [OverParameters(), OverSessions()], ids=["parameters", "sessions"])
 def test_continuous_actions_improve(over):
     """Pendulum for a moment: finite, the same shapes, and another policy than before."""

@@ -42,6 +42,7 @@ def test_targets_by_hand():
         np.testing.assert_allclose(target, [expected, 10.0])
 
 
+@pytest.mark.slow
 def test_the_replay_holds_the_true_next_observation():
     """0 → 1 → 2, cut there or ended there: no row may follow 2 by the reset state 0."""
     transition = np.zeros((3, 1, 3))
@@ -64,6 +65,7 @@ def test_the_replay_holds_the_true_next_observation():
         assert numbers["td_error"].count == 0  # 12 rows are less than the warm-up: nothing was learned
 
 
+@pytest.mark.slow
 def test_converges_to_the_values_of_value_iteration():
     method = make(num_games=8, num_steps=16, steps=100, target_rate=0.05, replay=Replay(2048, 128, 256))
     state = method.init(HYPER, jax.random.key(0))
@@ -76,6 +78,7 @@ def test_converges_to_the_values_of_value_iteration():
     np.testing.assert_allclose(state.params["table"][goes_on], best.q[goes_on], atol=0.02)
 
 
+@pytest.mark.slow
 def test_runs_saves_loads_and_evaluates(tmp_path):
     policy = purepg.Softmax(purepg.MLP((4,)))
     method = make("CartPole-v1", policy, steps=2, optimizer=Optimizer("adam", "linear", 4))
@@ -108,6 +111,7 @@ def refused(task, **options):
     return str(caught.value)
 
 
+@pytest.mark.slow
 def test_refuses_what_it_cannot_do():
     segments = purepg.Segments(2, 2)
     assert "continuous actions" in refused(purepg.Task("Pendulum-v1", purepg.Gaussian(), segments))

@@ -61,6 +61,7 @@ def steps(optimizer, count=4, **numbers):
 # The optimiser
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sgd", "adam", "rmsprop"])
 def test_updates_are_those_of_optax_up_the_gradient(name):
     by_hand = getattr(optax, name)(0.03)
@@ -215,6 +216,7 @@ def ascent():
     return Ascent(logits, 1 / (1 + np.exp(logits[:, 1] - logits[:, 0])))
 
 
+@pytest.mark.slow
 def test_the_better_arm_becomes_likelier(ascent):
     gain = ascent.better - 0.5
     assert gain.mean() > 4 * gain.std() / np.sqrt(gain.size)
@@ -233,6 +235,7 @@ def test_init_refuses_what_the_estimator_refuses():
         method.init(purepg.Hyperparams(), jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_act_is_the_mode_or_a_sample():
     method = PolicyGradient(BANDIT, Known())
     observation, params = jnp.zeros(2000, jnp.int32), {"table": jnp.array([[1.0, 0.0]])}

@@ -43,6 +43,7 @@ def test_targets_by_hand():
     np.testing.assert_allclose(next_value(q, epsilon, None, "expected_sarsa"), [2.7, 3.1], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_expected_sarsa_is_sarsa_in_the_mean():
     q, epsilon = jnp.array([[1.0, 3.0, 2.0]]), jnp.float32(0.3)
     actions = jax.vmap(lambda key: epsilon_greedy(key, q, epsilon))(
@@ -54,6 +55,7 @@ def test_expected_sarsa_is_sarsa_in_the_mean():
     assert abs(values.mean() - float(expected[0])) < error
 
 
+@pytest.mark.slow
 def test_epsilon_greedy_odds():
     q = jnp.array([[1.0, 3.0, 2.0]])
     keys = jax.random.split(jax.random.key(0), 30_000)
@@ -149,6 +151,7 @@ def reference(method, hyper, play, state, key):
     return table
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_an_update_is_the_obvious_loop(target):
     env = purepg.environment("GridWorld", slip=0.2, max_steps=7)  # games end in both ways within a segment
@@ -187,6 +190,7 @@ def learned_value(env):
     return float(quick_jit(method.update)(HYPER, state, jax.random.key(1))[0].table[0, 0])
 
 
+@pytest.mark.slow
 def test_truncation_goes_on_and_termination_does_not():
     cut = learned_value(endless(ends=False))
     assert cut == pytest.approx(1 / (1 - 0.9), rel=1e-3)
@@ -194,6 +198,7 @@ def test_truncation_goes_on_and_termination_does_not():
     assert learned_value(endless(ends=True)) == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_cut_game_goes_on_from_its_own_state_not_from_the_reset_one(target):
     """0 → 1 → 2 → …: cut on reaching 2, which pays 10 for ever; every game starts in 0."""
@@ -216,6 +221,7 @@ def test_a_cut_game_goes_on_from_its_own_state_not_from_the_reset_one(target):
 # Convergence
 
 
+@pytest.mark.slow
 def test_converges_to_the_values_of_value_iteration():
     """A walled grid without chance, γ 0.9: Q within 1e-3 of q* wherever the game goes on."""
     method = make("GridWorld", num_games=16, num_steps=200, epsilon=1.0)
@@ -229,6 +235,7 @@ def test_converges_to_the_values_of_value_iteration():
     np.testing.assert_allclose(state.table[goes_on], best.q[goes_on], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_expected_sarsa_finds_the_values_of_the_policy_it_plays():
     """With chance a constant α leaves noise, which goes out in the mean over updates."""
     env = purepg.environment("GridWorld", slip=0.2)
@@ -249,6 +256,7 @@ def test_expected_sarsa_finds_the_values_of_the_policy_it_plays():
 # The ordinary runner
 
 
+@pytest.mark.slow
 def test_runs_saves_loads_and_evaluates(tmp_path):
     method = make("GridWorld", "sarsa", num_games=8, num_steps=50, epsilon=0.2)
     result = purepg.run(method, HYPER, seeds=2, num_updates=10, evaluation_games=5)
@@ -265,6 +273,7 @@ def test_runs_saves_loads_and_evaluates(tmp_path):
     assert games.returns.shape == (4,)
 
 
+@pytest.mark.slow
 def test_sampled_play_explores_as_the_last_update_did():
     method = QLearning(make().task, exploration=Exploration(1.0, 0.0, 2))
     state = method.init(HYPER, jax.random.key(0))

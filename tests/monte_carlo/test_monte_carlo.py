@@ -60,6 +60,7 @@ def variance_and_its_error(sample):
     return variance, np.sqrt(((centred**4).mean() - variance**2) / len(sample))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("estimator", "variance"),
     [
@@ -81,6 +82,7 @@ def test_gradient_and_variances_of_a_square_under_a_normal(estimator, variance):
     assert error < 0.05 * variance  # the numbers can be told apart
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("p", "baseline", "variance"),
     [(0.5, "none", 0.0625), (0.5, 0.5, 0), (0.9, "none", 0.0009), (0.9, 0.9, 0.0576), (0.9, 0.1, 0)],
@@ -101,6 +103,7 @@ def test_softmax_bandit_with_one_draw(p, baseline, variance):
     assert abs(measured - variance) <= 4 * error + 1e-9
 
 
+@pytest.mark.slow
 def test_baselines_against_their_loops():
     gradient = {
         baseline: np.asarray(
@@ -118,6 +121,7 @@ def test_baselines_against_their_loops():
         np.testing.assert_allclose(gradient["optimal"][i], score[i] * (value[i] - best), rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_the_optimal_baseline_takes_the_best_constant_of_each_component():
     # f depends on the second component alone: b* is E f for the score of the first, another for the second.
     def f(x):
@@ -223,6 +227,7 @@ def draw(estimators, f, distribution, params, count=COUNT):
     return every(params)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_every_estimator_is_unbiased(name):
     case = CASES[name]
@@ -232,6 +237,7 @@ def test_every_estimator_is_unbiased(name):
         assert_unbiased(sample, true_gradient(name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_densities_and_samples_agree_with_scipy(name):
     case = CASES[name]
@@ -251,6 +257,7 @@ def test_the_ends_of_the_uniform_noise_give_finite_samples():
             assert np.isfinite(family.quantile(jnp.float32(u)))
 
 
+@pytest.mark.slow
 def test_gaussian_with_params_of_any_structure():
     # E[cos x] = exp(−σ²/2) cos μ, summed over [2, 3] components whose log-probabilities have shape [2].
     mean, log_std = np.linspace(-1, 1, 6).reshape(2, 3), np.full(3, -0.5)
@@ -268,6 +275,7 @@ def test_gaussian_with_params_of_any_structure():
         assert_unbiased(sample, truth)
 
 
+@pytest.mark.slow
 def test_tanh_gaussian_by_quadrature():
     # x is the u before tanh; f applies it.
     nodes, weights = np.polynomial.hermite_e.hermegauss(80)
@@ -282,6 +290,7 @@ def test_tanh_gaussian_by_quadrature():
         assert_unbiased(sample, truth)
 
 
+@pytest.mark.slow
 def test_affine_gaussian():
     # E xᵀHx = tr(H L Lᵀ) + μᵀHμ: 2 H μ by μ, the lower triangle of 2 H L by L.
     H = np.array([[1.0, 0.5, 0.0], [0.5, 2.0, -0.3], [0.0, -0.3, 0.7]])
@@ -307,12 +316,14 @@ def test_affine_gaussian_density_and_no_lapack():
     assert "lapack" not in program.lower(jnp.float32(x)).as_text()
 
 
+@pytest.mark.slow
 def test_poisson_has_a_score_function():
     # E x² = λ + λ².
     for sample in draw(SCORE, lambda x: x**2, of(families.Poisson), array(1.7)).values():
         assert_unbiased(sample, np.array([1 + 2 * 1.7]))
 
 
+@pytest.mark.slow
 def test_few_samples_stay_unbiased():
     # Leave-one-out with 2 draws and a mix of 4, many times over: a draw has no say in its own weight.
     def mean_of(estimator, num_samples):
@@ -328,6 +339,7 @@ def test_few_samples_stay_unbiased():
     assert_unbiased(mean_of(monte_carlo.mixed, 5), np.array([4.0]))
 
 
+@pytest.mark.slow
 def test_weights_from_a_draw_itself_would_be_biased():
     # What `mixed` avoids: with 4 draws, weights by the variances of the very draws that they weigh.
     def one(key):
@@ -341,6 +353,7 @@ def test_weights_from_a_draw_itself_would_be_biased():
     assert abs(sample.mean() - 4) > 6 * sample.std() / np.sqrt(COUNT)
 
 
+@pytest.mark.slow
 def test_mixed_follows_the_better_of_the_two():
     # In sin(50 x) the path is the noisy one, in 20 x the score function.
     estimators = {"score": ALL["score_function-loo"], "path": monte_carlo.pathwise, "mix": monte_carlo.mixed}
@@ -367,6 +380,7 @@ def exact_gradient():
     return p * (VALUES - p @ VALUES)
 
 
+@pytest.mark.slow
 def test_enumeration_is_exact():
     def f(x):
         return jnp.float32(VALUES)[x]
@@ -383,6 +397,7 @@ def test_enumeration_is_exact():
         assert_unbiased(sample, gradient)
 
 
+@pytest.mark.slow
 def test_enumeration_of_joint_actions():
     # Two rows of logits, f a product: E f = E f_1 E f_2.
     logits = np.stack([LOGITS, LOGITS[::-1]])
@@ -395,6 +410,7 @@ def test_enumeration_of_joint_actions():
     np.testing.assert_allclose(gradient, want, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_gumbel_softmax_is_biased_and_is_what_it_says():
     # Two actions: y_0 = sigmoid((θ_0 − θ_1 + L) / τ) with L standard logistic; quadrature gives its expectation.
     logits, values = np.array([0.4, -0.3]), np.array([1.0, -1.0])
@@ -427,6 +443,7 @@ def test_gumbel_softmax_is_biased_and_is_what_it_says():
     assert variances[1] > 3 * variances[0]
 
 
+@pytest.mark.slow
 def test_straight_through_is_biased_by_curvature_alone():
     logits = jnp.float32(LOGITS)
     p = scipy.special.softmax(LOGITS)
@@ -442,6 +459,7 @@ def test_straight_through_is_biased_by_curvature_alone():
     assert want @ exact_gradient() < 0  # it even leads the other way
 
 
+@pytest.mark.slow
 def test_straight_through_evaluates_corners_only():
     def f(y):
         return jnp.where(jnp.all((y == 0) | (y == 1)), y @ jnp.float32(VALUES), jnp.nan)
@@ -451,6 +469,7 @@ def test_straight_through_evaluates_corners_only():
         assert np.isfinite(draw({"": estimator}, f, Categorical, jnp.float32(LOGITS), 100)[""]).all()
 
 
+@pytest.mark.slow
 def test_straight_through_with_a_temperature_is_biased_for_a_linear_f_too():
     sample = monte_carlo.straight_through(
         lambda y: y @ jnp.float32(VALUES), Categorical, jnp.float32(LOGITS), KEY, COUNT, temperature=1.0
@@ -467,6 +486,7 @@ def test_straight_through_with_a_temperature_is_biased_for_a_linear_f_too():
 # jit, vmap, precision
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", FEW.values(), ids=FEW)
 def test_jit_and_vmap_change_nothing(estimator):
     means, keys = jnp.linspace(-1, 2, 3)[:, None], jax.random.split(KEY, 3)
@@ -481,6 +501,7 @@ def test_jit_and_vmap_change_nothing(estimator):
         np.testing.assert_allclose(got, estimate(mean, key), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_constant_baseline_and_a_temperature_may_be_traced():
     def variance(b):
         return monte_carlo.score_function(square, normal, array(2.0), KEY, 2000, baseline=b).var()
@@ -493,6 +514,7 @@ def test_a_constant_baseline_and_a_temperature_may_be_traced():
     assert np.isfinite(relaxed(0.5)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("x64", "dtype"), [(True, jnp.float64), (False, jnp.float32)])
 def test_precision_is_that_of_the_params(x64, dtype):
     for name, case in CASES.items():
@@ -503,6 +525,7 @@ def test_precision_is_that_of_the_params(x64, dtype):
         assert all(sample.dtype == params.dtype == dtype for sample in samples.values())
 
 
+@pytest.mark.slow
 def test_float64_reaches_further():
     with jax.enable_x64(True):
         gradient = monte_carlo.enumerate_gradient(
@@ -557,12 +580,14 @@ def test_pathwise_refuses_where_there_is_no_path():
         jax.eval_shape(lambda p: monte_carlo.score_function(f, distribution, p, KEY, 4), params)  # noqa: B023
 
 
+@pytest.mark.slow
 def test_the_score_function_of_the_mixture_is_right():
     # E x = 2 w − 2 (1 − w): slope 4, which a derivative along the sample would call 0.
     sample = monte_carlo.score_function(lambda x: x, Mixture, jnp.float32(0.3), KEY, COUNT)
     assert_unbiased(sample, np.array(4.0))
 
 
+@pytest.mark.slow
 def test_the_score_function_refuses_a_moving_support():
     with pytest.raises(InvalidInput, match=r"support of Uniform moves .* take pathwise"):
         monte_carlo.score_function(wave, of(families.Uniform), array(-0.5, 1.7), KEY, 4)
@@ -575,6 +600,7 @@ def test_the_score_function_refuses_a_moving_support():
     assert_unbiased(sample, np.array([0.5, -0.5]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "distribution",
     [
@@ -615,6 +641,7 @@ def test_a_list_of_samples_of_two_lengths_and_several_temperatures_are_refused()
         monte_carlo.gumbel_softmax(curved, Categorical, logits, KEY, 4, temperature=jnp.ones(2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -637,6 +664,7 @@ def test_bad_input_is_refused(change, message):
         monte_carlo.score_function(**(good | change))
 
 
+@pytest.mark.slow
 def test_bad_input_of_the_others_is_refused():
     logits = jnp.float32(LOGITS)
     with pytest.raises(InvalidInput, match="num_samples is 3; a mix of two halves needs at least 4"):

@@ -38,6 +38,7 @@ def shares():
     return (samples[..., None] == np.arange(4)).mean(axis=0)
 
 
+@pytest.mark.slow
 def test_frequencies_of_samples(shares):
     """4 standard errors; batch elements are drawn apart, or they would all agree."""
     probability = scipy.special.softmax(ROWS, axis=-1)
@@ -139,6 +140,7 @@ def test_gradient_of_log_prob_beside_a_forbidden_action():
     np.testing.assert_allclose(score(FORBIDDEN, 0), expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("values", [LOGITS[0], FORBIDDEN, np.array([2.0, -np.inf, -np.inf])])
 def test_gradient_of_entropy(values):
     """∂H/∂logit_a = −p_a (log p_a + H); 0 for a forbidden action."""
@@ -206,6 +208,7 @@ def test_components_of_a_squashed_action_add_up():
     np.testing.assert_allclose(actual, expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mean", [-1.0, 0.0, 2.0])
 @pytest.mark.parametrize("std", [0.1, 0.5, 1.0, 2.0])
 def test_entropy_of_a_squashed_action(mean, std):
@@ -233,6 +236,7 @@ def test_log_prob_of_a_squashed_action_where_tanh_rounds_to_one(u):
     np.testing.assert_allclose(np.concatenate(gradient), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("u", [9.0, 20.0, -1e4])
 @pytest.mark.parametrize("std", [0.1, 2.0])
 def test_entropy_of_a_squashed_action_far_out_is_finite(u, std):
@@ -273,6 +277,7 @@ def test_gradients_of_a_sample_are_reparameterized(kind):
     np.testing.assert_allclose(by_std, epsilon, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_mean_gradient_of_a_reparameterized_sample_is_that_of_the_expectation():
     """E u² = μ² + σ²: gradients 2 μ and 2 σ, 4 standard errors."""
     mean, std = jnp.full((COUNT, 1), 0.7), jnp.full((COUNT, 1), 0.4)
@@ -317,6 +322,7 @@ def squashed(mean, std, sides):
     return SquashedGaussian(jnp.float32([mean]), jnp.float32([std]), sides)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SIDES)
 def test_an_action_keeps_its_bounds_and_reaches_near_them(name):
     u = jnp.linspace(-60.0, 60.0, 4001)[:, None]
@@ -330,6 +336,7 @@ def test_an_action_keeps_its_bounds_and_reaches_near_them(name):
     np.testing.assert_allclose(squash(jnp.zeros((1, 1)), SIDES[name]), 0.0, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SIDES)
 @pytest.mark.parametrize(("mean", "std"), [(0.0, 0.5), (-1.5, 1.0), (2.0, 3.0)])
 def test_the_density_of_a_squashed_action_sums_to_one_and_gives_its_entropy(name, mean, std):
@@ -353,6 +360,7 @@ def test_the_density_of_a_squashed_action_sums_to_one_and_gives_its_entropy(name
     np.testing.assert_allclose(distribution.entropy(), -(weight @ log_prob), atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SIDES)
 def test_the_entropy_of_a_squashed_action_holds_at_any_width(name):
     """Against a fine sum: σ from narrow to very wide, means far out, gradients too."""
@@ -399,6 +407,7 @@ def test_a_bonus_on_the_entropy_has_an_end_where_both_sides_are_bounded():
     assert slope(SquashedGaussian, 3.0, BOTH) < 0 < slope(SquashedGaussian, 0.5, BOTH)
 
 
+@pytest.mark.slow
 def test_components_go_their_own_ways():
     """A vector with one component of each kind is the sum of its parts."""
     sides = Sides((False, True, False, True), (False, False, True, True))

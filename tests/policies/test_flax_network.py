@@ -124,6 +124,7 @@ def test_the_number_of_outputs_follows(network):
         assert jax.eval_shape(outputs, KEY).shape == (*batch, num_outputs)
 
 
+@pytest.mark.slow
 @of_each(NETWORKS)
 def test_each_key_makes_its_own_weights_and_each_row_is_alone(network):
     keys = jax.random.split(KEY, 3)
@@ -135,6 +136,7 @@ def test_each_key_makes_its_own_weights_and_each_row_is_alone(network):
     np.testing.assert_allclose(network.apply(one, x[2, 1], VECTOR, 2), together[2, 1], atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("inputs", "shape"),
     [
@@ -163,6 +165,7 @@ def relu(x):
     return np.maximum(x, 0)
 
 
+@pytest.mark.slow
 def test_the_outputs_are_those_of_numpy():
     def of(network, inputs):
         x = observations(inputs, 6)
@@ -187,6 +190,7 @@ def method_of(network):
     return purepg.PolicyGradient(task, purepg.estimators.make("reinforce-value"))
 
 
+@pytest.mark.slow
 @of_each({name: FOLLOWING[name] for name in ("linen function", "nnx class", "pytree class")})
 def test_a_module_is_trained_with_a_shared_critic_and_saved(network, tmp_path):
     result = purepg.run(method_of(network), seeds=2, num_updates=2, evaluation_games=1)

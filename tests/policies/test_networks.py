@@ -74,6 +74,7 @@ def random_params(network, inputs, num_outputs):
     return jax.tree.map(lambda x: jnp.asarray(generator.normal(size=x.shape) / 4, x.dtype), shapes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_forward_pass(activation):
     network, observation = MLP((6, 5), activation), observations(IMAGE, 7)
@@ -179,6 +180,7 @@ def mapped():
     return jax.tree.map(np.asarray, jax.jit(jax.vmap(orthogonal))(KEYS))
 
 
+@pytest.mark.slow
 def test_orthogonal_weights(mapped):
     """Qᵀ Q = I where there are more rows than columns, Q Qᵀ = I elsewhere."""
     wide, tall = mapped
@@ -397,6 +399,7 @@ def convolution_by_loop(x, kernel, bias):
     return np.maximum(y, 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inputs", [GRID, FLAT_GRID], ids=["H W C", "H W"])
 def test_a_convolution_is_that_of_a_loop(inputs):
     network, x = Conv((3, 2), 2, (4,)), observations(inputs, 2)
@@ -459,6 +462,7 @@ def test_what_makes_no_convolution_is_refused(fields):
         Conv(**fields)
 
 
+@pytest.mark.slow
 def test_the_last_layer_of_a_convolution_starts_small():
     network = Conv((4,))
     outputs = jax.jit(lambda key, x: network.apply(network.init(key, GRID, 2), x, GRID, 2))

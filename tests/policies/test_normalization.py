@@ -38,6 +38,7 @@ def policy_and_params():
     return policy, quick_jit(policy.init)(KEY)
 
 
+@pytest.mark.slow
 def test_before_the_first_update_observations_are_as_they_are(policy_and_params):
     policy, params = policy_and_params
     assert params.observed.count == 0
@@ -104,6 +105,7 @@ def test_a_critic_of_its_own_sees_what_the_policy_sees(policy_and_params):
 # In training
 
 
+@pytest.mark.slow
 def test_an_update_merges_the_moments_of_its_live_rows_and_nothing_else():
     """With Adam, entropy bonus and critic: the statistics after an update are those before and the rows' own."""
     estimator = purepg.ScoreFunction(baseline=baselines.Value(), critic=critics.SharedCritic())
@@ -134,6 +136,7 @@ def result():
     return purepg.run(method, purepg.Hyperparams(), seeds=2, num_updates=3, evaluation_games=0)
 
 
+@pytest.mark.slow
 def test_statistics_grow_by_the_live_rows_of_every_update(result):
     steps = result.dataset["steps"].sum("iteration").values
     assert (steps > 15).all()
@@ -148,6 +151,7 @@ def test_statistics_are_saved_with_the_run(result, tmp_path):
         jax.tree.map(np.testing.assert_array_equal, loaded.params(seed), result.params(seed))
 
 
+@pytest.mark.slow
 def test_evaluation_sees_normalised_observations(result):
     """Both the policy's modes: other statistics are another policy, unless the network undoes them."""
     params = result.params(0)

@@ -117,6 +117,7 @@ PLAYED = {
 INITIAL_STD, BATCHES, GAMES = 0.8, 200, 500
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("std", "played"),
     [
@@ -174,6 +175,7 @@ def test_std_starts_at_its_initial_value(std):
     np.testing.assert_allclose(distribution.std, np.full((3, 2), 0.7), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_value_is_the_last_output_and_no_part_of_the_distribution():
     policy = purepg.Gaussian(LINEAR, "state").bind(UNBOUNDED, with_value=True)
     params, observation = policy.init(KEY), jnp.linspace(-1, 1, 6).reshape(3, 2, 1)
@@ -205,6 +207,7 @@ def test_a_softmax_has_its_value_beside_the_logits():
 # The linear form
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_value", [False, True])
 @pytest.mark.parametrize("std", ["fixed", "learned"])
 def test_a_linear_policy_says_what_it_does(std, with_value):
@@ -218,6 +221,7 @@ def test_a_linear_policy_says_what_it_does(std, with_value):
     np.testing.assert_allclose(np.broadcast_to(linear.std, (2, 1)), distribution.std, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("policy", "env"),
     [
@@ -288,6 +292,7 @@ def test_what_is_remembered_is_the_action_before_clipping():
     )
 
 
+@pytest.mark.slow
 def test_a_deterministic_evaluation_plays_the_mean():
     """Every game with one observation returns what the mean is worth; sampled games return something else."""
     task = purepg.Task(BOUNDED, purepg.Gaussian(LINEAR), purepg.Games(2, 1))
@@ -365,6 +370,7 @@ def test_each_finite_bound_is_held_and_no_other(squash):
     assert (played[:, 1] <= np.float32(-0.1)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("squash", [False, True])
 def test_bounds_are_those_of_the_parameters_in_use_also_traced(squash):
     bound = purepg.Gaussian(squash=squash).bind(HALF_OPEN)
@@ -377,6 +383,7 @@ def test_bounds_are_those_of_the_parameters_in_use_also_traced(squash):
     np.testing.assert_allclose(jax.vmap(greatest)(forces), np.broadcast_to(forces[:, None], (2, 5)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("squash", [False, True])
 def test_the_path_through_half_open_bounds_is_the_gradient_of_the_expectation(squash):
     """∇_μ E Σ a by finite differences of a quadrature over u; zero where an action is clipped."""
@@ -399,6 +406,7 @@ def test_the_path_through_half_open_bounds_is_the_gradient_of_the_expectation(sq
         assert path[i, i] > 0.2
 
 
+@pytest.mark.slow
 def test_wide_play_keeps_half_open_bounds_in_training_and_evaluation():
     task = purepg.Task(HALF_OPEN, purepg.Gaussian(LINEAR, initial_std=30.0), purepg.Games(64, 1))
     method = purepg.PolicyGradient(task, purepg.ScoreFunction())

@@ -58,6 +58,7 @@ def test_images_are_normalised_pixel_by_pixel():
     np.testing.assert_allclose(actual.deviation / 20, images.var(axis=(0, 1)), rtol=1e-4)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=30, database=None, derandomize=True)
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=5))
 def test_merged_in_any_split_they_are_those_of_all_rows(sizes):

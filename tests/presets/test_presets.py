@@ -9,6 +9,7 @@ from purepg import estimators, presets
 from purepg.errors import InvalidInput
 
 
+@pytest.mark.slow
 def test_every_row_is_used_by_a_preset():
     """A row behind one that matches whatever it matches would say nothing."""
     environments = {env for env, _, _ in presets.TABLE} - {"*", "integers", "discrete", "continuous"}

@@ -186,6 +186,7 @@ def test_the_last_row_truncates_within_a_block_and_at_its_end(max_steps):
     assert rows.mask.all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("length", "limit", "cut"), [(100, 5, 5), (100, 100, 20), (5, 5, 0), (3, 100, 0)])
 def test_bootstrap_value_is_that_of_the_true_next_observation_where_a_game_is_truncated(length, limit, cut):
     """Of the observation before any reset, 0 in all other rows; the clock shows its time."""
@@ -305,6 +306,7 @@ def test_terminated_wins_where_a_limit_falls_on_the_same_step(length, limit, pro
     assert not rows.truncated.any()
 
 
+@pytest.mark.slow
 def test_deep_sea_which_sets_both_at_every_end_terminates():
     env = deep_sea.DeepSea(size=3)
     rows = quick_jit(lambda key: play(key, env.default_params, constant_action, env=env, max_steps=5))(KEY)
@@ -320,6 +322,7 @@ def test_a_state_that_turns_nan_after_the_end_poisons_no_row(length, probe_rows)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(rows))
 
 
+@pytest.mark.slow
 def test_true_next_observations_are_kept_where_asked_for():
     """Those of live rows, the state that turned NaN among them; after the end nothing is NaN."""
     options = {"num_games": PROBES, "max_steps": PROBE_STEPS, "keep_next": True}
@@ -365,6 +368,7 @@ def masked(rows):
     return rows._replace(action=np.where(rows.mask, rows.action, 0))
 
 
+@pytest.mark.slow
 def test_mapped_over_keys_and_parameters_as_one_by_one(probe_rows):
     """Under `vmap` nothing is skipped when all games are over: dead steps are taken and masked."""
     keys, lengths = jax.random.split(jax.random.key(3), 3), np.array([2, 6, 20])
@@ -435,6 +439,7 @@ def test_gradients_flow_through_rewards_and_actions():
 # Sizes and sweeps
 
 
+@pytest.mark.slow
 def test_other_physics_are_other_games_of_the_same_program(cartpole_rows):
     rows, heavy = (cartpole_rows(params=FOREVER.replace(gravity=g)) for g in (9.8, 30.0))
     np.testing.assert_array_equal(rows.observation[0], heavy.observation[0])

@@ -134,6 +134,7 @@ def continuing_games(start, rows):
     return expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", Trajectory._fields)
 def test_two_segments_are_one_continuing_game(field, two_segments):
     """By a loop: times, returns so far, ends, the next observation before any reset, V of it where a game is cut."""
@@ -213,6 +214,7 @@ def test_fresh_states_of_staggered_games_are_apart(two_segments):
     assert len(np.unique(marks)) == marks.size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [4, 50], ids=["the environment's limit", "the task's limit"])
 def test_bootstrap_values_of_whole_games(limit):
     """V of the true next observation where the limit cuts a game, 0 in every other row, dead ones included."""
@@ -240,6 +242,7 @@ def endless_games(num_games, max_steps):
     return jax.tree.map(np.asarray, running)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("num_games", "max_steps"), [(8, 20), (15, 5), (4, 1)])
 def test_ages_are_spread_evenly(num_games, max_steps):
     """In [0, max_steps); between one age and the next, and round to the first, lie max_steps / N steps, rounded."""
@@ -262,6 +265,7 @@ def test_staggered_games_are_played_to_their_age():
     assert len(np.unique(running.state.mark)) == 8
 
 
+@pytest.mark.slow
 def test_games_that_end_while_they_are_staggered_start_again():
     """Lengths 3 and 4, staggered over 50 steps: all are in their midst."""
     running = jax.tree.map(np.asarray, quick_jit(lambda key: staggered(key, ENV.default_params))(KEY))
@@ -286,6 +290,7 @@ def ends_by_row(start_games):
     return np.asarray(play(KEY).truncated.sum(axis=1))
 
 
+@pytest.mark.slow
 def test_games_started_together_end_together():
     """The counter-example: without staggering all are cut in one and the same row, and between nothing is learned."""
     together = ends_by_row(lambda key: fresh_games(ENV, FOREVER, key, NUM_GAMES))
@@ -310,6 +315,7 @@ def pendulum():
     return purepg.run(method, hyper, SEEDS, WINDOWS, evaluation_games=0)
 
 
+@pytest.mark.slow
 def test_windows_without_an_end_report_nothing(pendulum):
     """4 games at ages 0, 50, 100, 150 of 200: one ends in the last of every 50 steps, windows are of 32."""
     segments = pendulum.dataset
@@ -325,6 +331,7 @@ def test_episodes_of_segments_are_whole_ones(pendulum):
     np.testing.assert_array_equal(length[np.isfinite(length)], 200.0)
 
 
+@pytest.mark.slow
 def test_returns_of_segments_are_those_of_whole_games(pendulum):
     """4 standard errors over seeds, each against 16 whole games of its policy; 32 steps are worth a sixth of one."""
     method, hyper, params = pendulum.method, pendulum.hyper, pendulum.method.params(pendulum.state.learner)

@@ -51,6 +51,7 @@ def result():
 # Where a seed stops
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("placement", ["sequential", "vmap"])
 def test_a_seed_stops_after_the_first_update_that_reaches_its_budget(placement):
     """To the bit as a run of so many updates left it, whatever is run beside it."""
@@ -76,6 +77,7 @@ def test_a_seed_stops_after_the_first_update_that_reaches_its_budget(placement):
     assert seed_metrics.overshoot(found.dataset) == (played.mean() - BUDGET, played.max() - BUDGET, 0)
 
 
+@pytest.mark.slow
 def test_after_its_end_a_seed_has_no_metrics(result):
     after = result.dataset["iteration"] > result.dataset["updates"]
     assert after.any()
@@ -84,6 +86,7 @@ def test_after_its_end_a_seed_has_no_metrics(result):
         assert_same(result.dataset[f"{name}_count"] == 0, after.T)
 
 
+@pytest.mark.slow
 def test_further_updates_leave_a_state_and_its_games_as_they_are():
     """The pure function, with running games and moments."""
     task = purepg.Task(
@@ -103,6 +106,7 @@ def test_further_updates_leave_a_state_and_its_games_as_they_are():
         assert_same(x, y)
 
 
+@pytest.mark.slow
 def test_where_a_run_is_cut_into_pieces_makes_no_difference(result, monkeypatch, tmp_path):
     """The last piece goes on after the end of the last seed."""
     monkeypatch.setattr(run_length, "chunk", lambda *_: 5)
@@ -110,6 +114,7 @@ def test_where_a_run_is_cut_into_pieces_makes_no_difference(result, monkeypatch,
     assert_same_run(within(directory=tmp_path / "run"), result)
 
 
+@pytest.mark.slow
 def test_updates_are_the_most_that_are_made(result):
     found = within(num_updates=7)
     assert_same(found.dataset["updates"], np.minimum(result.dataset["updates"], 7))
@@ -119,6 +124,7 @@ def test_updates_are_the_most_that_are_made(result):
     assert over.short == (result.dataset["updates"] > 7).sum() > 0
 
 
+@pytest.mark.slow
 def test_evaluations_among_the_updates_end_with_them(result):
     found = within(evaluate_every=2)
     assert_same(found.dataset["return"], result.dataset["return"])
@@ -127,6 +133,7 @@ def test_evaluations_among_the_updates_end_with_them(result):
     assert_same(found.dataset["greedy_return"].notnull(), played.T)
 
 
+@pytest.mark.slow
 def test_seeds_that_share_devices_stop_by_themselves():
     """Two seeds with two devices each: what one sums over its own, the other need not be there for."""
     program = f"""
@@ -146,6 +153,7 @@ np.testing.assert_array_equal(*made)
 # Saved and resumed
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_off_keeps_its_budget(result, tmp_path):
     for at in (1, 6):  # before any seed has used its budget up, and after the first one
 
@@ -171,6 +179,7 @@ def test_the_budget_is_part_of_what_is_saved(result, tmp_path):
         purepg.load(folder)
 
 
+@pytest.mark.slow
 def test_progress_ends_where_the_budgets_do(result):
     seen = []
     within(report=seen.append)
@@ -224,6 +233,7 @@ def test_a_curve_over_updates_counts_a_seed_as_long_as_it_trains():
 # Studies
 
 
+@pytest.mark.slow
 def test_methods_of_other_lengths_have_the_same_budget(result, tmp_path):
     games = purepg.PolicyGradient(two_states(num_games=2), estimators.make("reinforce-loo"))
     presets = {"eight": (METHOD, HYPER, None), "two": (games, HYPER, None)}
@@ -251,6 +261,7 @@ def test_methods_of_other_lengths_have_the_same_budget(result, tmp_path):
         purepg.compare(presets)
 
 
+@pytest.mark.slow
 def test_a_sweep_has_a_budget():
     study = purepg.sweep(
         METHOD, HYPER, {"learning_rate": [0.05, 0.1]}, SEEDS, num_steps=50, evaluation_games=0
@@ -283,6 +294,7 @@ def test_what_is_no_budget_is_refused(num_steps):
 SMALL = ["--seeds", "2", "--evaluation-games", "2"]
 
 
+@pytest.mark.slow
 def test_train_by_steps_alone_or_with_a_number_of_updates(tmp_path, capsys):
     words = ["train", "Chain", *SMALL, "--num-games", "4", "--steps", "100", "--out"]
     assert purepg_command(*words, tmp_path / "steps") == 0
@@ -317,6 +329,7 @@ def test_flags_of_steps():
     assert flags_of(other)["estimator.critic.steps"] == "--critic.steps"
 
 
+@pytest.mark.slow
 def test_compare_gives_all_the_same_budget_or_says_that_they_differ(tmp_path, capsys):
     words = [
         "compare",
@@ -342,6 +355,7 @@ def test_compare_gives_all_the_same_budget_or_says_that_they_differ(tmp_path, ca
     assert purepg.load(tmp_path / "steps" / "parts" / "001").method.optimizer.horizon == 8  # pyright: ignore
 
 
+@pytest.mark.slow
 def test_a_sweep_over_the_size_of_an_update_fits_each_schedule(tmp_path):
     code = purepg_command(
         "sweep", "Chain", "--estimator", "gae", *SMALL, "--steps", "300", "--num-steps", "5",

@@ -71,6 +71,7 @@ def stopped(tmp_path):
     return tmp_path / "run"
 
 
+@pytest.mark.slow
 def test_a_finished_folder_is_a_saved_run(whole, tmp_path):
     run(GAMES, tmp_path / "run")
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["config.json", "dataset.nc", "state"]
@@ -78,6 +79,7 @@ def test_a_finished_folder_is_a_saved_run(whole, tmp_path):
     assert_same(purepg.resume(tmp_path / "run"), whole)  # nothing is left to do
 
 
+@pytest.mark.slow
 def test_resumed_is_the_same_to_the_bit(whole, stopped):
     partly = purepg.load(stopped)
     assert partly.dataset.sizes["iteration"] == 4
@@ -87,12 +89,14 @@ def test_resumed_is_the_same_to_the_bit(whole, stopped):
     assert run_folder.is_finished(stopped)
 
 
+@pytest.mark.slow
 def test_running_games_and_moments_are_resumed(tmp_path):
     whole = run(SEGMENTS, tmp_path / "whole")
     run(SEGMENTS, tmp_path / "run", stop_after(3))
     assert_same(purepg.resume(tmp_path / "run"), whole)
 
 
+@pytest.mark.slow
 def test_hyper_parameters_of_each_replicate_are_resumed(tmp_path):
     hyper = purepg.Hyperparams(learning_rate=np.array([0.01, 0.1]), discount=0.9)  # pyright: ignore
     options = {"seeds": [4, 4], "num_updates": UPDATES, "evaluation_games": 0}
@@ -110,6 +114,7 @@ def states(folder):
     return sorted((folder / "progress" / "states").iterdir(), key=lambda p: int(p.name))
 
 
+@pytest.mark.slow
 def test_a_damaged_newest_checkpoint_falls_back_and_says_so(whole, stopped):
     assert [p.name for p in states(stopped)] == ["3", "4"]
     for path in states(stopped)[-1].rglob("*"):
@@ -119,6 +124,7 @@ def test_a_damaged_newest_checkpoint_falls_back_and_says_so(whole, stopped):
         assert_same(purepg.resume(stopped), whole)
 
 
+@pytest.mark.slow
 def test_without_any_checkpoint_a_run_begins_anew(whole, stopped):
     for folder in states(stopped):
         for path in folder.rglob("*"):
@@ -130,6 +136,7 @@ def test_without_any_checkpoint_a_run_begins_anew(whole, stopped):
         assert_same(purepg.resume(stopped), whole)
 
 
+@pytest.mark.slow
 def test_lost_metrics_are_damage(whole, stopped):
     newest = max((stopped / "progress" / "metrics").iterdir(), key=lambda p: p.stat().st_mtime_ns)
     newest.write_bytes(b"half a file")
@@ -137,6 +144,7 @@ def test_lost_metrics_are_damage(whole, stopped):
         assert_same(purepg.resume(stopped), whole)
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_with_a_message_and_can_be_resumed(whole, tmp_path, monkeypatch):
     write = saved_state.write
 
@@ -160,6 +168,7 @@ test_checkpoint.run(test_checkpoint.GAMES, sys.argv[1])
 """
 
 
+@pytest.mark.slow
 def test_killed_and_resumed(whole, tmp_path):
     """SIGKILL once there is a checkpoint; experiments/kill_and_resume.py does it at many random moments."""
     folder = tmp_path / "run"
@@ -216,6 +225,7 @@ def read_in_every_way(folder):
             read(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "which", ["whole", "newest damaged", "all damaged", "a file is missing", "config damaged"]
 )
@@ -234,6 +244,7 @@ def test_readers_change_nothing_whatever_they_meet(which, stopped):
     assert contents(stopped) == before
 
 
+@pytest.mark.slow
 def test_changed_code_is_named_and_nothing_is_lost(tmp_path, monkeypatch):
     whole = run(OWN, tmp_path / "whole")
     run(OWN, tmp_path / "run", stop_after(4))
@@ -249,6 +260,7 @@ def test_changed_code_is_named_and_nothing_is_lost(tmp_path, monkeypatch):
     assert_same(purepg.resume(tmp_path / "run"), whole)
 
 
+@pytest.mark.slow
 def test_who_reads_beside_a_trainer_sees_whole_checkpoints(whole, tmp_path):
     """At every moment that a trainer tells of, with a reader that finds its folder changing."""
     folder, seen = tmp_path / "run", []
@@ -264,6 +276,7 @@ def test_who_reads_beside_a_trainer_sees_whole_checkpoints(whole, tmp_path):
     assert seen[-1] >= UPDATES - 1
 
 
+@pytest.mark.slow
 def test_what_vanishes_while_it_is_read_is_looked_for_again(whole, stopped, monkeypatch):
     """The trainer removes an old checkpoint, or ends the run, between a reader's look and its reading."""
     read = saved_state.read
@@ -279,6 +292,7 @@ def test_what_vanishes_while_it_is_read_is_looked_for_again(whole, stopped, monk
     assert_same(purepg.load(stopped), whole)
 
 
+@pytest.mark.slow
 def test_a_disk_that_fails_for_a_moment_costs_nothing(whole, stopped, monkeypatch):
     before = contents(stopped / "progress")
 
@@ -301,6 +315,7 @@ def test_a_disk_that_fails_for_a_moment_costs_nothing(whole, stopped, monkeypatc
 # What is saved can be read
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_moved_aside(whole, stopped):
     invert(states(stopped)[-1] / "arrays.npz")
     damaged = (states(stopped)[-1] / "arrays.npz").read_bytes()
@@ -311,6 +326,7 @@ def test_a_damaged_checkpoint_is_moved_aside(whole, stopped):
     assert_same(purepg.resume(stopped), whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["state/arrays.npz", "dataset.nc", "config.json"])
 def test_damage_to_a_finished_run_is_noticed(name, tmp_path):
     folder = tmp_path / "run"
@@ -323,6 +339,7 @@ def test_damage_to_a_finished_run_is_noticed(name, tmp_path):
     assert contents(folder) == before
 
 
+@pytest.mark.slow
 def test_a_changed_number_in_the_plan_is_noticed(tmp_path):
     run(GAMES, tmp_path / "run")
     config = tmp_path / "run" / "config.json"
@@ -331,6 +348,7 @@ def test_a_changed_number_in_the_plan_is_noticed(tmp_path):
         purepg.load(tmp_path / "run")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["lr[0.01]", "a*b?c", "{x}", "mit Umlaut é", "-out", "#1;$HOME", "line\nbreak", "gs:"]
 )
@@ -342,6 +360,7 @@ def test_any_name_that_the_file_system_takes(name, whole, tmp_path, monkeypatch)
     assert_same(purepg.load("again[1]"), whole)
 
 
+@pytest.mark.slow
 def test_checkpoints_in_a_folder_of_any_name(whole, tmp_path, monkeypatch):
     (tmp_path / "a[b]*{c}").mkdir()
     monkeypatch.chdir(tmp_path / "a[b]*{c}")
@@ -361,6 +380,7 @@ def test_home_is_expanded(whole, tmp_path, monkeypatch):
             save("~/run")
 
 
+@pytest.mark.slow
 def test_the_first_chunk_is_kept_at_once(whole, tmp_path):
     def die(progress):
         raise SystemExit
@@ -371,6 +391,7 @@ def test_the_first_chunk_is_kept_at_once(whole, tmp_path):
     assert_same(purepg.resume(tmp_path / "run"), whole)
 
 
+@pytest.mark.slow
 def test_keys_are_the_same_under_another_default(whole, stopped):
     with jax.default_prng_impl("rbg"):
         assert_same(purepg.resume(stopped), whole)

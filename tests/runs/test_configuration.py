@@ -434,6 +434,7 @@ def test_a_linen_modules_field_is_refused_by_its_path(module, field):
         configuration.encode(method)
 
 
+@pytest.mark.slow
 def test_a_modules_bound_methods_train_but_cannot_be_saved():
     network = purepg.Functions(net.init, net.apply)
     task = purepg.Task("CartPole-v1", purepg.Softmax(network), purepg.Games(2, max_steps=3))

@@ -70,6 +70,7 @@ def test_a_log_that_cannot_be_written_is_one_line(tmp_path):
         loggers.csv_writer(tmp_path / "file" / "log.csv")(progress(1))
 
 
+@pytest.mark.slow
 def test_a_run_reports_to_all_of_the_combined(tmp_path):
     seen = []
     method = purepg.PolicyGradient(two_states(4), purepg.estimators.make("reinforce"))

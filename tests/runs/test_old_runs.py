@@ -24,6 +24,7 @@ FINISHED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FINISHED)
 def test_a_finished_run_is_what_it_was(name):
     result = purepg.load(DATA / name)
@@ -43,6 +44,7 @@ def test_a_study_is_read():
     assert len(report.read([DATA / "format_4" / "study"])) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "updates"),
     [("format_4/interrupted", 4), ("format_5/interrupted", 2), ("format_6/interrupted", 1)],
@@ -128,6 +130,7 @@ def elsewhere(part):
     return lambda arrays: {name.replace(part, part + ".inner"): x for name, x in arrays.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [without, of_another_kind, elsewhere])
 def test_only_what_plays_is_needed(change, tmp_path):
     source = DATA / "format_5" / "finished"
@@ -149,6 +152,7 @@ def test_only_what_plays_is_needed(change, tmp_path):
         jax.tree.map(lambda x: x[0], partly.state)
 
 
+@pytest.mark.slow
 def test_what_is_not_whole_plays_fresh_games(tmp_path):
     source = DATA / "format_5" / "finished_games"
     whole, partly = purepg.load(source), purepg.load(changed(source, tmp_path / "run", without("optimizer")))

@@ -307,6 +307,7 @@ GROUPS = (
 )
 
 
+@pytest.mark.slow
 def test_flags_and_environment_come_in_any_order():
     wanted = parse_job([word for group in GROUPS for word in group], "train")
     assert wanted.method.task == purepg.Task("Bandit", purepg.Softmax("table"), purepg.Games(3))  # pyright: ignore

@@ -82,6 +82,7 @@ def run(hyper, folder=None, seeds=2):
     return purepg.run(SAILING, hyper, seeds, 2, evaluation_games=1, directory=folder)
 
 
+@pytest.mark.slow
 def test_parameters_of_every_kind_are_saved(tmp_path):
     hyper = Hyperparams(env=CHANGED)
     result = run(hyper, tmp_path / "run")
@@ -93,6 +94,7 @@ def test_parameters_of_every_kind_are_saved(tmp_path):
     assert (again / "config.json").read_bytes() == (tmp_path / "run" / "config.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_parameters_of_each_replicate_are_saved(tmp_path):
     hyper = Hyperparams(env=dataclasses.replace(CHANGED, gains=(jnp.ones(2), 4.0)))
     run(hyper, tmp_path / "run")
@@ -124,6 +126,7 @@ def test_every_hyper_parameter_is_saved():
     assert dataclasses.replace(hyperparams.decode(data, SAILING.task.env), env=None) == hyper
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "words"),
     [
@@ -158,6 +161,7 @@ def test_what_holds_no_run_is_told(tmp_path):
             purepg.load(folder)
 
 
+@pytest.mark.slow
 def test_types_of_another_setting_are_named(tmp_path):
     """What was trained in double precision is not read as single by and by."""
     task = purepg.PolicyGradient(two_states(num_games=2), estimators.make("reinforce"))

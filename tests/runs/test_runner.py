@@ -22,6 +22,7 @@ def result():
     return purepg.run(METHOD, HYPER, seeds=3, num_updates=4, evaluation_games=20)
 
 
+@pytest.mark.slow
 def test_result_is_labelled_and_keeps_the_seed_axis(result):
     data = result.dataset
     assert dict(data.sizes) == {"seed": 3, "iteration": 4}
@@ -36,6 +37,7 @@ def test_result_is_labelled_and_keeps_the_seed_axis(result):
         result.params(3)
 
 
+@pytest.mark.slow
 def test_run_is_train_over_the_seeds(result):
     state, numbers = purepg.train(METHOD, HYPER, purepg.init(METHOD, HYPER, jax.random.key(1)), 4)
     np.testing.assert_allclose(result.params(1)["table"], state.learner.params["table"], rtol=1e-4, atol=1e-5)
@@ -43,6 +45,7 @@ def test_run_is_train_over_the_seeds(result):
     np.testing.assert_allclose(result.dataset["return"].sel(seed=1), expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_evaluation_during_training_is_seen_and_leaves_the_training_alone(result):
     run = purepg.run(METHOD, HYPER, seeds=3, num_updates=4, evaluation_games=20, evaluate_every=2)
     np.testing.assert_array_equal(run.dataset["return"], result.dataset["return"])
@@ -58,6 +61,7 @@ def test_evaluation_during_training_is_seen_and_leaves_the_training_alone(result
     )
 
 
+@pytest.mark.slow
 def test_seeds_may_be_given_by_number(result):
     other = purepg.run(METHOD, HYPER, seeds=[2, 7], num_updates=4, evaluation_games=0)
     np.testing.assert_array_equal(other.params(2)["table"], result.params(2)["table"])
@@ -76,6 +80,7 @@ def final_games(result, num_games):
     return jax.jit(jax.vmap(play))(result.state)
 
 
+@pytest.mark.slow
 def test_fresh_games_are_others_than_those_of_the_run(result):
     """Standard error of the difference of two means of 20 games: sqrt(2 var / 20)."""
     played = np.asarray(runner.evaluate_seeds(result, num_games=20).returns)
@@ -90,6 +95,7 @@ def test_fresh_games_are_others_than_those_of_the_run(result):
             runner.evaluate_seeds(result, **options)
 
 
+@pytest.mark.slow
 def test_saved_and_loaded_is_the_same(result, tmp_path):
     folder = result.save(tmp_path / "run")
     loaded = purepg.load(folder)
@@ -118,6 +124,7 @@ def test_results_are_equal_where_all_but_the_clocks_is(result, tmp_path):
     assert result != "result"
 
 
+@pytest.mark.slow
 def test_a_run_is_read_where_there_are_fewer_devices(result, tmp_path):
     result.save(tmp_path / "run")
     program = "import sys, purepg, jax; table = purepg.load(sys.argv[1]).params(1)['table']; "
@@ -128,6 +135,7 @@ def test_a_run_is_read_where_there_are_fewer_devices(result, tmp_path):
     assert done.stdout.split() == ["1", str(result.params(1)["table"][0, 0])]
 
 
+@pytest.mark.slow
 def test_hyper_parameters_and_env_params_are_saved(tmp_path):
     task = purepg.Task("CartPole-v1", collect=purepg.Games(2, 5))
     env = purepg.hyperparams.with_env_params(task.env, {"gravity": 5.0})
@@ -140,6 +148,7 @@ def test_hyper_parameters_and_env_params_are_saved(tmp_path):
     assert loaded.hyper.max_gradient_norm == np.inf
 
 
+@pytest.mark.slow
 def test_running_games_and_a_critic_are_saved_and_loaded(tmp_path):
     task = purepg.Task(
         "Pendulum-v1",
@@ -195,6 +204,7 @@ def _two_logits(params, observation):
     return jax.numpy.broadcast_to(params["w"], (*observation.shape, 2))
 
 
+@pytest.mark.slow
 def test_what_cannot_be_named_cannot_be_saved(tmp_path):
     network = purepg.Functions(lambda key, x: {"w": jax.numpy.zeros(2)}, _two_logits)
     task = purepg.Task("Bandit", purepg.Softmax(network), purepg.Games(2))
@@ -206,6 +216,7 @@ def test_what_cannot_be_named_cannot_be_saved(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_progress_is_reported_and_ctrl_c_keeps_what_was_done():
     seen = []
 
@@ -222,6 +233,7 @@ def test_progress_is_reported_and_ctrl_c_keeps_what_was_done():
     assert np.isfinite(result.dataset["evaluation_return"]).all()
 
 
+@pytest.mark.slow
 def test_a_run_whose_length_no_chunk_divides_is_that_run():
     """61 updates are twenty chunks of 3 and one update of another: beyond it nothing happens."""
     result = purepg.run(METHOD, HYPER, seeds=2, num_updates=61, evaluation_games=0)

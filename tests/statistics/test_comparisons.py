@@ -126,6 +126,7 @@ def simulate(shift, num_seeds, paired, repeats=400):
     return np.array([compare_pair(*x, paired=paired).p_value for x in found])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("paired", [False, True])
 def test_of_two_identical_configurations_five_percent_differ(paired):
     assert 0.03 <= np.mean(simulate(0.0, 20, paired) < 0.05) <= 0.07
@@ -154,6 +155,7 @@ def test_the_interval_of_the_improvement_covers_it(num_seeds, truth, paired):
     assert 0.93 - 0.021 < covered < 0.97 + 0.021
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("correlation", [-0.5, 0.9])
 def test_the_improvement_of_pairs_is_that_of_independent_runs(correlation):
     """Ten normal pairs: with the pairs themselves among the wins the mean at 0.9 would be 0.66 for 0.64."""
@@ -216,6 +218,7 @@ def test_all_pairs_in_order_paired_where_the_seeds_are_the_same():
     assert compare_all({"a": values["a"]}) == []
 
 
+@pytest.mark.slow
 def test_of_identical_configurations_one_family_in_twenty_has_a_finding():
     """Five configurations, ten pairs: without a correction a quarter of the families would have one."""
     rng = np.random.default_rng(0)

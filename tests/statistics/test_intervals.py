@@ -186,6 +186,7 @@ def coverage(interval, family, truth, num_seeds=30, samples=1000):
     return [low <= truth <= high for low, high in (interval(x, seed) for seed, x in enumerate(values))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_bootstrap_covers_median_and_interquartile_mean_as_often_as_it_says(family):
     distribution = FAMILIES[family]

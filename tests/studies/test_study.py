@@ -72,6 +72,7 @@ def alone(hyper, seeds=2, method=Walk()):
 # Every replicate is where it belongs
 
 
+@pytest.mark.slow
 def test_a_traced_sweep_is_one_run_and_equals_separate_ones(runs):
     study = sweep({"learning_rate": [0.1, 1.0], "discount": [0.5, 0.9]})
     assert runs == [(8, UPDATES)]
@@ -88,6 +89,7 @@ def test_a_traced_sweep_is_one_run_and_equals_separate_ones(runs):
     assert study.dataset["learning_rate"].values.tolist() == [0.1, 0.1, 1.0, 1.0]
 
 
+@pytest.mark.slow
 def test_environment_parameters_are_traced(runs):
     study = sweep({"env.gravity": [9.8, 5.0]})
     assert runs == [(4, UPDATES)]
@@ -96,6 +98,7 @@ def test_environment_parameters_are_traced(runs):
     np.testing.assert_allclose(usual - other, 4.8, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_static_fields_are_a_run_each(runs):
     study = sweep({"task.collect.num_games": [2, 4], "scale": [1.0, 2.0], "learning_rate": [0.1, 0.2]})
     assert runs == [(4, UPDATES)] * 4
@@ -113,6 +116,7 @@ def test_values_close_to_one_another_stay_apart():
     assert [c.hyper.learning_rate for c in configs] == rates[:2]
 
 
+@pytest.mark.slow
 def test_lengths_may_differ():
     study = purepg.compare({"short": (Walk(), HYPER, 2), "long": (Walk(), HYPER, 5)}, 2, evaluation_games=0)
     assert study.dataset.sizes["iteration"] == 5
@@ -121,6 +125,7 @@ def test_lengths_may_differ():
     np.testing.assert_array_equal(study.datasets["short"]["return"], study.datasets["long"]["return"][:, :2])
 
 
+@pytest.mark.slow
 def test_methods_of_other_kinds_stand_beside_each_other():
     spec = purepg.environment("ShortCorridor", max_steps=20)
     chosen = {name: presets.preset(spec, name, num_updates=3) for name in ("cem", "q-learning")}
@@ -131,6 +136,7 @@ def test_methods_of_other_kinds_stand_beside_each_other():
 # Nothing is trained twice
 
 
+@pytest.mark.slow
 def test_a_study_goes_on_with_what_is_missing(tmp_path, runs):
     folder = tmp_path / "study"
     first = sweep({"learning_rate": [0.1, 1.0]}, directory=folder)
@@ -150,6 +156,7 @@ def test_a_study_goes_on_with_what_is_missing(tmp_path, runs):
         xarray.testing.assert_equal(saved.load(), more.dataset)
 
 
+@pytest.mark.slow
 def test_an_interrupted_study_goes_on(tmp_path, runs):
     def interrupt(progress):
         if progress.iteration >= 6:
@@ -167,6 +174,7 @@ def test_an_interrupted_study_goes_on(tmp_path, runs):
     assert [r.iteration for r in reports] == sorted(r.iteration for r in reports)
 
 
+@pytest.mark.slow
 def test_a_killed_study_whose_run_made_no_checkpoint_begins_that_run_anew(tmp_path, runs):
     folder = tmp_path / "study"
 
@@ -194,6 +202,7 @@ OTHER_NUMBERS = purepg.Task(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -234,6 +243,7 @@ def test_what_one_writes_another_leaves_alone(tmp_path):
     assert not list(tmp_path.rglob(folder_lock.FILE))
 
 
+@pytest.mark.slow
 def test_a_study_of_an_earlier_format_is_gone_on_with(tmp_path, runs):
     """Its finished runs are read, what is added is trained."""
     folder = shutil.copytree(
@@ -333,6 +343,7 @@ def test_options_are_refused_in_the_words_of_a_run_before_anything_is_trained(op
     assert not (tmp_path / "study").exists()
 
 
+@pytest.mark.slow
 def test_values_that_are_no_numbers_stand_in_words_in_a_study(tmp_path):
     """Tuples and records, too: a file keeps numbers and text."""
     task = replace(TASK, env=purepg.environment("Chain"))
