@@ -19,7 +19,7 @@ class Plan(NamedTuple):
     """What a run is to do."""
 
     method: Method
-    hyper: Hyperparams  # scalars, or arrays [R] with a number a replicate
+    hyper: Hyperparams  # scalars, or arrays [R] with one number per replicate
     seeds: np.ndarray  # [R] int
     num_updates: int | None  # at most; none: as many as the budget of steps lasts
     evaluation_games: int
